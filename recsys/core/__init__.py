@@ -1,0 +1,1 @@
+"""The frame: protocols, values, configuration, registry, artifacts, errors, runtime."""

@@ -1,0 +1,97 @@
+"""Settings: frozen pydantic classes, one TOML per run, ``--set a.b=c`` on top."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recsys.core.errors import ConfigError, did_you_mean
+
+
+class Settings(BaseModel):
+    """Base of every settings class: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def make_settings(cls: type[S], values: Mapping[str, Any], where: str) -> S:
+    """Build ``cls`` from plain values; ``where`` names the section in messages.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or a value out of range.
+    """
+    try:
+        return cls.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = cls.model_fields if len(first["loc"]) == 1 else ()
+            remedy = did_you_mean(key, known) if known else "Remove it."
+            raise ConfigError(f"setting {where}.{key}", "no such setting", remedy) from None
+        raise ConfigError(
+            f"setting {where}.{key}",
+            f"{first['msg']} (given: {first.get('input')!r})",
+            f"See: recsys doctor --settings {where.split('.')[0]}",
+        ) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; a syntax error names its line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"config {path}", "no such file", "Check the path, or start from the README's example."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path}", f"not valid TOML: {error}", "Mend that line.") from None
+    except OSError as error:
+        raise ConfigError(f"config {path}", str(error.strerror), "Check the path and its permissions.") from None
+
+
+def apply_overrides(config: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return ``config`` with each ``"a.b=c"`` applied; ``c`` is read as a TOML value, else as text."""
+    result = _copy(config)
+    for text in overrides:
+        path, equals, raw = text.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise ConfigError(
+                f"--set {text}", "not of the form section.key=value", "For example: --set ranker.num_layers=3"
+            )
+        node = result
+        for key in keys[:-1]:
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {text}", f"{key!r} is a value, not a section", "Set the key itself.")
+        node[keys[-1]] = _toml_value(raw.strip())
+    return result
+
+
+def _toml_value(raw: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _copy(value: Any) -> Any:
+    return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def describe_settings(cls: type[Settings]) -> list[dict[str, Any]]:
+    """Return one row a field: ``name``, ``type``, ``default``, ``text``."""
+    rows = []
+    for name, field in cls.model_fields.items():
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
+        rows.append({"name": name, "type": kind, "default": default, "text": field.description or ""})
+    return rows

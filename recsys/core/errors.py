@@ -1,0 +1,51 @@
+"""The errors a user may meet: each names the thing, the cause and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RecsysError(Exception):
+    """A mistake or a fault that the user can do something about.
+
+    The command line prints it without a traceback and exits with status 2.
+
+    Args:
+        thing: what failed, by name (a file, a column, a setting).
+        cause: why it failed.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, thing: str, cause: str, remedy: str) -> None:
+        self.thing, self.cause, self.remedy = thing, cause, remedy
+        super().__init__(f"{thing}: {cause}. {remedy}")
+
+
+class ConfigError(RecsysError):
+    """A setting that is unknown, of the wrong type or out of range."""
+
+
+class DataError(RecsysError):
+    """An input table, feature file or picture that cannot be used."""
+
+
+class DownloadError(RecsysError):
+    """A file that could not be fetched or whose checksum is wrong."""
+
+
+class ArtifactError(RecsysError):
+    """An artifact that is missing, damaged or cannot be written."""
+
+
+class RankerError(RecsysError):
+    """A ranker that cannot be fitted or that gives scores that cannot be used."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``"Did you mean 'x'?"`` or the list of the known names."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return "Known: " + ", ".join(names)

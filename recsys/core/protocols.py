@@ -1,0 +1,107 @@
+"""The system on one page: who takes what and gives what.
+
+    Source.tables → canonicalise → Dataset → split → Split
+    Dataset → ItemEncoder.encode → ItemFeatures
+    Split.train + ItemFeatures → Ranker.fit; Query → Ranker.score
+    Ranker + Split → evaluation (masking, top-k, ties and metrics live there, not in rankers)
+
+A class that has the methods fits; nothing needs to be inherited. A capability
+beyond the main protocol (explaining, embeddings) is a small protocol of its own.
+Every plug-in has a ``Settings`` class beside it and is made as ``Plugin(settings)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from recsys.core.config import Settings
+    from recsys.core.runtime import Run
+    from recsys.core.values import FitLog, Interactions, ItemFeatures, Query, Tables
+
+
+class Source(Protocol):
+    """A data set or a file format."""
+
+    Settings: ClassVar[type[Settings]]
+    settings: Settings
+
+    def tables(self, raw: Path, *, run: Run) -> Tables:
+        """Read the files of folder ``raw`` into canonical frames.
+
+        Raises:
+            DataError: a file, column or value that cannot be used; names file, row and remedy.
+        """
+        ...
+
+
+class ItemEncoder(Protocol):
+    """Turns items into vectors of one modality."""
+
+    Settings: ClassVar[type[Settings]]
+    settings: Settings
+    modality: str
+
+    def encode(self, items: pl.DataFrame, *, run: Run) -> np.ndarray:
+        """Return float32 ``[n_items, dim]``; a NaN row where there is nothing to encode."""
+        ...
+
+
+class Validator(Protocol):
+    """Scores a ranker on the validation part; given to ``Ranker.fit``, made by evaluation."""
+
+    metric: str
+
+    def __call__(self, ranker: Scorer) -> Mapping[str, float]:
+        """Return validation metrics; ``metric`` is the one to choose by, higher is better."""
+        ...
+
+
+class Scorer(Protocol):
+    """All that evaluation needs of a ranker."""
+
+    def score(self, query: Query) -> np.ndarray:
+        """Return float32 ``[n_queries, n_items]``, finite, higher is better; seen items unmasked."""
+        ...
+
+
+class Ranker(Scorer, Protocol):
+    """Learns from train interactions (and item features) to score all items for a query."""
+
+    Settings: ClassVar[type[Settings]]
+    settings: Settings
+
+    def fit(self, train: Interactions, features: ItemFeatures, *, valid: Validator | None, run: Run) -> FitLog:
+        """Learn; choose the epoch by ``valid`` alone. Same seed, same result."""
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return everything ``restore`` needs, as plain arrays (saved as safetensors, never pickle)."""
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Become the fitted ranker that ``state`` came from; scores are equal to the last bit."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """Can say what in the history carried a score."""
+
+    def contributions(self, query: Query, item_idx: int) -> np.ndarray:
+        """Return one number a history item of the only query; for linear rankers they sum to the score."""
+        ...
+
+
+@runtime_checkable
+class HasEmbeddings(Protocol):
+    """Gives vectors for users and items in one space."""
+
+    def embeddings(self) -> Mapping[str, Any]:
+        """Return ``{"user": [n_users, dim], "item": [n_items, dim]}``, float32."""
+        ...

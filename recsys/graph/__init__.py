@@ -1,0 +1,1 @@
+"""Interaction graph, item-item graphs, propagation."""
