@@ -1,0 +1,302 @@
+"""Results as folders that describe themselves: ``<root>/<kind>/<name>-<key>/``.
+
+The key is a hash of kind, schema, configuration and parents' keys, so a stale
+result cannot be read by mistake, and the same work is not done twice. A folder is written
+as a draft, its manifest last, then renamed: what has a manifest is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from recsys.core.errors import ArtifactError
+from recsys.core.runtime import peak_memory_mb, stopwatch
+
+MANIFEST, CARD, DRAFT = "manifest.json", "card.md", ".draft-"
+VERSIONED = ("recsys", "numpy", "scipy", "polars", "torch", "torch-geometric", "lightning", "transformers", "recbole")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished folder and its manifest."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return self.manifest["kind"]
+
+    @property
+    def key(self) -> str:
+        return self.manifest["key"]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.manifest["config"]
+
+    def verify(self) -> None:
+        """Compare every file with the hash in the manifest.
+
+        Raises:
+            ArtifactError: a file is missing or was changed.
+        """
+        for name, digest in self.manifest["files"].items():
+            file = self.path / name
+            if not file.is_file():
+                raise ArtifactError(
+                    f"artifact {self.path}", f"{name} is missing", "Delete the folder and make it again."
+                )
+            if file_hash(file) != digest:
+                raise ArtifactError(
+                    f"artifact {self.path}", f"{name} was changed or damaged", "Delete the folder and make it again."
+                )
+
+
+class ArtifactStore:
+    """All artifacts below one folder.
+
+    Args:
+        root: the folder; made when the first artifact is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def build(
+        self,
+        kind: str,
+        name: str,
+        *,
+        config: Mapping[str, Any],
+        parents: Sequence[Artifact] = (),
+        schema: int = 1,
+        write: Callable[[Path], Mapping[str, Any] | None],
+        resumable: bool = False,
+    ) -> Artifact:
+        """Return the artifact of this configuration, made by ``write(draft_folder)`` if it is not there yet.
+
+        ``write`` may return figures, kept under ``"results"`` in the manifest. With
+        ``resumable`` a draft left by an interrupted run is handed to ``write`` again.
+
+        Raises:
+            ArtifactError: the disk is full or read-only; earlier artifacts stay as they were.
+        """
+        from filelock import FileLock
+
+        key = artifact_key(kind, schema, config, parents)
+        folder = self.root / kind / f"{name}-{key}"
+        draft = self.root / kind / f"{DRAFT}{name}-{key}"
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(str(draft) + ".lock"):
+                if (folder / MANIFEST).is_file():
+                    return self.open(folder)
+                if draft.exists() and not resumable:
+                    shutil.rmtree(draft)
+                draft.mkdir(exist_ok=True)
+                with stopwatch() as times:
+                    results = write(draft) or {}
+                manifest = describe(kind, name, key, schema, config, parents, draft) | times
+                manifest["results"], manifest["peak_memory_mb"] = results, round(peak_memory_mb(), 1)
+                (draft / CARD).write_text(card(manifest), encoding="utf-8")
+                write_json(draft / MANIFEST, manifest)
+                if folder.exists():
+                    shutil.rmtree(folder)  # has no manifest: somebody's unfinished copy
+                os.replace(draft, folder)
+        except OSError as error:
+            if not resumable:
+                shutil.rmtree(draft, ignore_errors=True)
+            raise ArtifactError(
+                f"artifact {folder}",
+                error.strerror or str(error),
+                "Free some space or choose another artifacts folder.",
+            ) from error
+        return self.open(folder)
+
+    def open(self, reference: str | Path) -> Artifact:
+        """Open by folder, or by ``kind/name``, name or key (the newest that matches).
+
+        Raises:
+            ArtifactError: nothing matches, or the folder is not a finished artifact.
+        """
+        path = Path(reference)
+        if path.is_dir():
+            return read_artifact(path)
+        found = [item for item in self.list() if _matches(item, str(reference))]
+        if not found:
+            raise ArtifactError(
+                f"artifact {str(reference)!r}",
+                f"no such artifact below {self.root}",
+                "List what there is with: recsys show",
+            )
+        return max(found, key=lambda item: item.manifest["created"])
+
+    def list(self, kind: str | None = None) -> list[Artifact]:
+        """Return the finished artifacts, oldest first; damaged folders are left out."""
+        return sorted(self._readable(kind), key=lambda item: item.manifest["created"])
+
+    def _readable(self, kind: str | None) -> Iterator[Artifact]:
+        for manifest in self.root.glob(f"{kind or '*'}/[!.]*/{MANIFEST}"):
+            try:
+                yield read_artifact(manifest.parent)
+            except ArtifactError:
+                continue
+
+    def lineage(self, artifact: Artifact) -> list[tuple[int, Mapping[str, Any]]]:
+        """Return ``(depth, {kind, name, key})`` of the artifact and all it was made from."""
+        by_key = {item.key: item for item in self.list()}
+        rows: list[tuple[int, Mapping[str, Any]]] = []
+
+        def visit(entry: Mapping[str, Any], depth: int) -> None:
+            rows.append((depth, entry))
+            known = by_key.get(entry["key"])
+            for parent in known.manifest["parents"] if known else ():
+                visit(parent, depth + 1)
+
+        visit({name: artifact.manifest[name] for name in ("kind", "name", "key")}, 0)
+        return rows
+
+
+def _matches(item: Artifact, text: str) -> bool:
+    name = item.manifest["name"]
+    return text in (name, f"{item.kind}/{name}", f"{name}-{item.key}") or (len(text) >= 6 and item.key.startswith(text))
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """Read the manifest of one folder."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest["kind"], manifest["key"], manifest["files"], manifest["created"]
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"artifact {folder}", f"it has no {MANIFEST}", "Name a finished artifact; list them with: recsys show"
+        ) from None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ArtifactError(
+            f"artifact {folder}", f"its {MANIFEST} cannot be read ({error})", "Delete the folder and make it again."
+        ) from None
+    return Artifact(folder, manifest)
+
+
+def artifact_key(kind: str, schema: int, config: Mapping[str, Any], parents: Sequence[Artifact]) -> str:
+    """Return 12 hex digits that depend on what the result depends on, and on nothing else."""
+    content = [kind, schema, config, sorted(parent.key for parent in parents)]
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def describe(
+    kind: str, name: str, key: str, schema: int, config: Mapping[str, Any], parents: Sequence[Artifact], draft: Path
+) -> dict[str, Any]:
+    """Return the manifest of a draft, without its times and results."""
+    files = {
+        str(file.relative_to(draft)): file_hash(file)
+        for file in sorted(draft.rglob("*"))
+        if file.is_file() and file.name not in (MANIFEST, CARD)
+    }
+    return {
+        "kind": kind, "name": name, "key": key, "schema": schema, "config": config,
+        "parents": [{field: parent.manifest[field] for field in ("kind", "name", "key")} for parent in parents],
+        "files": files, "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "commit": commit(), "versions": versions(), "python": platform.python_version(),
+        "platform": platform.platform(), "command": _command(),
+    }  # fmt: skip
+
+
+def _command() -> str:
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+@cache
+def commit() -> str:
+    """Return the commit of the code, ``+dirty`` when it was changed since, or ``"unknown"``."""
+    here = Path(__file__).resolve().parents[2]
+    git = ["git", "-C", str(here)]
+    try:
+        revision = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=10)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    if revision.returncode:
+        return "unknown"
+    return revision.stdout.strip() + ("+dirty" if changed.stdout.strip() else "")
+
+
+def versions() -> dict[str, str]:
+    """Return the installed versions of the packages that results depend on."""
+    found = {}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def card(manifest: Mapping[str, Any]) -> str:
+    """Return the folder's description in Markdown."""
+    made_from = ", ".join(f"{parent['kind']} {parent['name']} ({parent['key']})" for parent in manifest["parents"])
+    lines = [
+        f"# {manifest['kind']} · {manifest['name']}", "",
+        f"Made {manifest['created']} at commit {manifest['commit']} in {manifest['wall_s']:.1f} s "
+        f"({manifest['cpu_s']:.1f} CPU s) by `{manifest['command']}`.", "",
+        f"Made from: {made_from or 'raw files'}",
+        "", "## Configuration", "```json", json.dumps(manifest["config"], indent=2, default=str), "```",
+        "", "## Results", "```json", json.dumps(manifest["results"], indent=2, default=str), "```",
+        "", "## Files", *[f"- `{name}` sha256 {digest[:16]}…" for name, digest in manifest["files"].items()], "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(json.dumps(value, indent=2, default=str), encoding="utf-8")
+    os.replace(draft, path)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named numpy arrays as safetensors, atomically."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    draft = path.with_name(path.name + ".part")
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, draft)
+    os.replace(draft, path)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Read what ``write_arrays`` wrote.
+
+    Raises:
+        ArtifactError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ArtifactError(
+            f"file {path}", f"cannot be read ({error})", "Delete the artifact and make it again."
+        ) from None

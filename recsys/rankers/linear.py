@@ -1,0 +1,61 @@
+"""What linear item-item rankers share: ``score = history @ weights``, folding in anybody at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.sparse as sp
+
+from recsys.core.values import Query
+
+
+class LinearItemRanker:
+    """Scores are sums over the history: exact reasons, and no user is special.
+
+    Attributes:
+        weights: ``[n_items, n_items]``, dense float32 or csr; entry ``(j, i)`` = what taking ``j`` adds to ``i``.
+    """
+
+    weights: np.ndarray | sp.csr_array
+
+    def score(self, query: Query) -> np.ndarray:
+        """Return float32 ``[n_queries, n_items]``."""
+        history = query.histories.matrix()  # [n_queries, n_items]
+        if isinstance(self.weights, np.ndarray):
+            return _dense_product(history, self.weights)
+        return np.asarray((history @ self.weights).toarray(), dtype=np.float32)
+
+    def contributions(self, query: Query, item_idx: int) -> np.ndarray:
+        """Return what each history item adds to the score of ``item_idx``; they sum to it (items count once)."""
+        history = query.histories[0]
+        column = self.weights[:, [item_idx]]
+        values = column[:, 0] if isinstance(column, np.ndarray) else column.toarray()[:, 0]
+        first = np.zeros(len(history), dtype=bool)
+        first[np.unique(history, return_index=True)[1]] = True
+        return np.where(first, values[history], 0.0).astype(np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        if isinstance(self.weights, np.ndarray):
+            return {"weights": self.weights}
+        weights = self.weights
+        return {
+            "data": weights.data, "indices": weights.indices.astype(np.int32),
+            "indptr": weights.indptr.astype(np.int64), "shape": np.array(weights.shape, dtype=np.int64),
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        if "weights" in state:
+            self.weights = state["weights"]
+            return
+        parts = (state["data"], state["indices"], state["indptr"])
+        self.weights = sp.csr_array(parts, shape=tuple(int(size) for size in state["shape"]))
+
+
+def _dense_product(history: sp.csr_array, weights: np.ndarray) -> np.ndarray:
+    """Sum the weight rows of each history with PyTorch's threaded kernel (scipy's has one thread)."""
+    import torch
+    import torch.nn.functional as F
+
+    indices, indptr = (torch.from_numpy(array.astype(np.int64)) for array in (history.indices, history.indptr))
+    return F.embedding_bag(indices, torch.from_numpy(weights), indptr, mode="sum", include_last_offset=True).numpy()
