@@ -1,0 +1,313 @@
+"""Training on Lightning, shared by every ranker that learns by gradient.
+
+Lightning runs the steps; this file adds what a resumed run needs to end with the very
+same weights: batches and dropout are functions of (seed, epoch), and a
+checkpoint holds weights, optimizer, the best weights so far and the log in one file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from recsys.core.config import Settings as BaseSettings
+from recsys.core.errors import ArtifactError, RankerError
+from recsys.core.runtime import Run, stopwatch
+from recsys.core.values import FitLog
+
+CHECKPOINT = "checkpoint.safetensors"
+PARTS = ("model", "best", "optimizer")
+
+
+class TrainingSettings(BaseSettings):
+    """Settings that every learned ranker has."""
+
+    epochs: int = Field(300, ge=1, description="Passes over the training data at most.")
+    batch_size: int = Field(2048, ge=1, description="Examples a step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Step size of Adam.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (AdamW) on every parameter.")
+    eval_every: int = Field(1, ge=1, description="Epochs between validations.")
+    patience: int = Field(10, ge=1, description="Validations without a new best before training stops.")
+    logger: Literal["none", "csv", "tensorboard"] = Field("none", description="Where Lightning writes its log.")
+
+
+def fit_module(
+    module: torch.nn.Module,
+    *,
+    settings: TrainingSettings,
+    batches: Callable[[int], Iterable[Any]],
+    loss: Callable[[Any], torch.Tensor],
+    validate: Callable[[], Mapping[str, float]] | None,
+    metric: str | None,
+    run: Run,
+    title: str,
+) -> FitLog:
+    """Train ``module`` in place, keep its best weights by ``metric``, and return the log.
+
+    Args:
+        module: holds all parameters.
+        settings: epochs, step size, patience.
+        batches: ``epoch -> iterable of batches``; must depend on the seed and the epoch alone.
+        loss: ``batch -> scalar``.
+        validate: returns validation metrics of the current weights; ``None`` trains all epochs.
+        metric: which of them to choose by; higher is better.
+        run: seed, device, progress; with a folder, a checkpoint is kept there and continued from.
+        title: for the progress bar.
+
+    Raises:
+        RankerError: the loss is not finite.
+        ArtifactError: the checkpoint cannot be written.
+    """
+    device = run.torch_device()
+    module.to(device)
+    progress = _Progress(module, settings, validate, metric, run, title)
+    with stopwatch() as times, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _quiet():
+        _fit(module, settings, batches, loss, progress, run)
+    progress.finish()
+    return FitLog(progress.rows, progress.best_epoch, progress.best, **times)
+
+
+def _fit(module, settings, batches, loss, progress, run) -> None:
+    import lightning
+
+    class Loop(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+            self.progress = progress
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            optimizer = make_optimizer(module, settings)
+            progress.attach(optimizer)
+            return optimizer
+
+        def train_dataloader(self) -> Iterable[Any]:
+            return _Epoch(batches, progress.start + self.current_epoch)
+
+        def on_train_epoch_start(self) -> None:
+            torch.manual_seed(run.key("epoch", progress.start + self.current_epoch))
+
+        def training_step(self, batch: Any, index: int) -> torch.Tensor:
+            value = loss(batch)
+            progress.add_loss(value.detach())
+            return value
+
+        def on_train_epoch_end(self) -> None:
+            if progress.end_epoch():
+                self.trainer.should_stop = True
+
+    progress.resume()
+    if progress.done:
+        return
+    trainer = lightning.Trainer(
+        accelerator="gpu" if run.torch_device().type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=settings.epochs - progress.start,
+        logger=_logger(settings.logger, run, progress),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        barebones=False,
+    )
+    with progress.bar:
+        trainer.fit(Loop())
+
+
+class _Epoch:
+    """The batches of one epoch, as Lightning wants them."""
+
+    def __init__(self, batches: Callable[[int], Iterable[Any]], epoch: int) -> None:
+        self.batches, self.epoch = batches, epoch
+
+    def __iter__(self) -> Iterable[Any]:
+        return iter(self.batches(self.epoch))
+
+
+class _Progress:
+    """Epoch ends: validation, early stopping, the best weights, the checkpoint, the bar."""
+
+    def __init__(self, module, settings, validate, metric, run: Run, title: str) -> None:
+        from tqdm import tqdm
+
+        self.module, self.settings, self.validate, self.metric, self.run = module, settings, validate, metric, run
+        self.title, self.start, self.epoch, self.waited, self.done = title, 0, 0, 0, False
+        self.rows: list[dict[str, float]] = []
+        self.best: dict[str, float] = {}
+        self.best_epoch = 0
+        self.best_state: dict[str, torch.Tensor] | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.began, self.losses, self.steps, self.loggers = time.perf_counter(), 0.0, 0, []
+        self.bar = tqdm(total=settings.epochs, desc=title, unit="epoch", disable=not run.progress, dynamic_ncols=True)
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        if self.pending is not None:
+            optimizer.load_state_dict(_unflatten(self.pending, optimizer))
+
+    def add_loss(self, value: torch.Tensor) -> None:
+        self.losses, self.steps = self.losses + value, self.steps + 1
+
+    def end_epoch(self) -> bool:
+        """Return whether training should stop here."""
+        loss = float(self.losses) / max(self.steps, 1)
+        self.losses, self.steps, self.epoch = 0.0, 0, self.epoch + 1
+        if not loss == loss or abs(loss) == float("inf"):
+            raise RankerError(
+                f"ranker {self.title}", f"the loss became {loss} in epoch {self.epoch}", "Lower ranker.learning_rate."
+            )
+        last = self.epoch >= self.settings.epochs
+        if self.epoch % self.settings.eval_every == 0 or last:
+            self._validate(loss)
+            self.done = last or self.waited >= self.settings.patience
+            self._save()
+        self.bar.update()
+        return self.done
+
+    def _validate(self, loss: float) -> None:
+        row = {"epoch": self.epoch, "loss": loss, "wall_s": round(time.perf_counter() - self.began, 3)}
+        if self.validate is not None:
+            self.module.eval()
+            with torch.no_grad():
+                row |= {name: float(value) for name, value in self.validate().items()}
+            self.module.train()
+        self.rows.append(row)
+        for logger in self.loggers:
+            logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=self.epoch)
+        if self.validate is None or not self.best or row[self.metric] > self.best[self.metric]:
+            self.best = {key: value for key, value in row.items() if key not in ("epoch", "loss", "wall_s")}
+            self.best_epoch, self.waited = self.epoch, 0
+            self.best_state = {key: value.detach().clone() for key, value in self.module.state_dict().items()}
+        else:
+            self.waited += 1
+        shown = {"loss": f"{loss:.4f}"}
+        if self.validate is not None:
+            shown |= {self.metric: f"{row[self.metric]:.4f}", "best": f"{self.best[self.metric]:.4f}"}
+        self.bar.set_postfix(shown, refresh=False)
+
+    def finish(self) -> None:
+        if self.best_state is not None:
+            self.module.load_state_dict(self.best_state)
+        self.module.eval()
+
+    # -- checkpoint ------------------------------------------------------------------------------------------
+
+    pending: Mapping[str, torch.Tensor] | None = None
+
+    def _identity(self) -> str:
+        """A checkpoint of other settings or another seed must not be continued."""
+        shapes = {key: list(value.shape) for key, value in self.module.state_dict().items()}
+        content = [self.settings.model_dump(mode="json"), self.run.seed, shapes, self.metric]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _save(self) -> None:
+        if self.run.folder is None:
+            return
+        from safetensors.torch import save_file
+
+        state = {"model": self.module.state_dict(), "best": self.best_state, "optimizer": _flatten(self.optimizer)}
+        tensors = {f"{part}/{key}": value.contiguous().clone() for part in PARTS for key, value in state[part].items()}
+        facts = {name: getattr(self, name) for name in ("epoch", "waited", "done", "rows", "best", "best_epoch")}
+        draft = self.run.folder / (CHECKPOINT + ".part")
+        try:
+            self.run.folder.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, draft, metadata={"progress": json.dumps(facts), "identity": self._identity()})
+            os.replace(draft, self.run.folder / CHECKPOINT)
+        except Exception as error:  # safetensors has an error class of its own for a full disk
+            draft.unlink(missing_ok=True)
+            raise ArtifactError(
+                f"checkpoint {self.run.folder / CHECKPOINT}",
+                f"cannot be written ({error})",
+                "Free some space and run again.",
+            ) from error
+
+    def resume(self) -> None:
+        """Continue from the folder's checkpoint, if it is of this very run."""
+        self.module.train()
+        path = self.run.folder / CHECKPOINT if self.run.folder else None
+        if path is None or not path.is_file():
+            return
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            meta = file.metadata()
+            if meta.get("identity") != self._identity():
+                self.run.log(f"{path} belongs to other settings: starting afresh")
+                return
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        part = lambda name: {k.partition("/")[2]: v for k, v in tensors.items() if k.startswith(name + "/")}  # noqa: E731
+        self.module.load_state_dict(part("model"))
+        self.best_state, self.pending = part("best"), part("optimizer")
+        for name, value in json.loads(meta["progress"]).items():
+            setattr(self, name, value)
+        self.start = self.epoch
+        self.bar.update(self.epoch)
+        self.run.log(f"continuing {self.title} after epoch {self.epoch}")
+
+
+def make_optimizer(module: torch.nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Return Adam, or AdamW when there is weight decay."""
+    kind = torch.optim.AdamW if settings.weight_decay else torch.optim.Adam
+    return kind(
+        module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )  # fmt: skip
+
+
+def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": torch.as_tensor(value) for index, entry in state.items() for key, value in entry.items()}
+
+
+def _unflatten(flat: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    whole = optimizer.state_dict()
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in flat.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    return {**whole, "state": state}
+
+
+def _logger(kind: str, run: Run, progress: _Progress) -> Any:
+    if kind == "none" or run.folder is None:
+        return False
+    from lightning.pytorch import loggers
+
+    maker = loggers.CSVLogger if kind == "csv" else loggers.TensorBoardLogger
+    logger = maker(save_dir=str(run.folder), name="log", version="")
+    progress.loggers.append(logger)
+    return logger
+
+
+class _quiet(warnings.catch_warnings):
+    """Lightning's notes on devices and loaders are not for users of this package."""
+
+    LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+
+    def __enter__(self) -> Any:
+        result = super().__enter__()
+        warnings.simplefilter("ignore")
+        self._levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in self.LOGGERS]
+        for logger, _ in self._levels:
+            logger.setLevel(logging.ERROR)
+        return result
+
+    def __exit__(self, *error: object) -> None:
+        for logger, level in self._levels:
+            logger.setLevel(level)
+        super().__exit__(*error)
+
+
+def checkpoint_path(folder: Path) -> Path:
+    """Return where a run of that folder keeps its checkpoint."""
+    return folder / CHECKPOINT
