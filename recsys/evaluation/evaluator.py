@@ -1,0 +1,129 @@
+"""Full-ranking evaluation: every item is scored for every user, nothing is sampled, no ranker grades itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from recsys.core.errors import RankerError
+from recsys.core.runtime import Run, stopwatch
+from recsys.core.values import Split
+from recsys.evaluation.metrics import METRICS, catalogue, parse_metric, per_user
+from recsys.evaluation.result import Evaluation
+from recsys.evaluation.segments import long_tail, tail_recall
+from recsys.evaluation.task import EvaluationSettings, Part, Task, make_task, protocol_of
+from recsys.evaluation.topk import top_k
+
+if TYPE_CHECKING:
+    from recsys.core.protocols import Scorer, Validator
+
+__all__ = ["Evaluation", "EvaluationSettings", "evaluate", "make_validator", "rank"]
+
+SCORE_BYTES = 64 << 20  # of one batch of scores, unless a batch size is given
+
+
+def rank(
+    ranker: Scorer, task: Task, k: int, *, batch_size: int | None, name: str, run: Run | None = None
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Return the top ``k`` items of every user of the task, int32 ``[n, k]``, and the seconds it took.
+
+    Raises:
+        RankerError: scores of a wrong shape, or not finite.
+    """
+    n_items = task.seen.shape[1]
+    size = batch_size or max(1, SCORE_BYTES // (4 * n_items))
+    top_items = np.empty((len(task.users), k), dtype=np.int32)
+    seconds = {"score_s": 0.0, "rank_s": 0.0}
+    starts = range(0, len(task.users), size)
+    for start in run.bar(starts, f"rank {name}") if run else starts:
+        rows = slice(start, min(start + size, len(task.users)))
+        query, seen = task.query.take(np.arange(rows.start, rows.stop)), task.seen[rows]
+        with stopwatch() as scoring:
+            scores = np.asarray(ranker.score(query))  # [b, n_items]
+        if scores.shape != seen.shape or scores.dtype.kind != "f":
+            cause = f"{scores.dtype} {scores.shape} where float32 {seen.shape} is needed"
+            raise RankerError(f"scores of {name}", cause, "Score all items of the vocabulary, one row a query.")
+        with stopwatch() as ranking:
+            top_items[rows] = top_k(scores, k, seen=seen, name=name)[0]
+        seconds["score_s"] += scoring["wall_s"]
+        seconds["rank_s"] += ranking["wall_s"]
+    return top_items, seconds
+
+
+def evaluate(
+    ranker: Scorer,
+    split: Split,
+    settings: EvaluationSettings,
+    *,
+    part: Part = "test",
+    run: Run,
+    name: str | None = None,
+) -> Evaluation:
+    """Measure a fitted ranker on a part of a split, by full ranking.
+
+    Evaluated are all users with at least one interaction in the part, cold ones included. The result does not
+    depend on ``batch_size`` as long as a row of the ranker's scores does not.
+
+    Raises:
+        DataError: the part is empty.
+        RankerError: scores of a wrong shape, or NaN or infinite.
+    """
+    name = name or type(ranker).__name__
+    task = make_task(split, settings, part)
+    top_items, seconds = rank(ranker, task, max(settings.ks), batch_size=settings.batch_size, name=name, run=run)
+    with stopwatch() as measuring:
+        train = split.train
+        table = per_user(top_items, task.truth, settings.ks, settings.metrics)
+        tail = tail_recall(top_items, task.truth, long_tail(train.item_counts, settings.tail_share), settings.ks)
+        table = table.insert_column(0, pl.Series("user_idx", task.users))
+        table = table.insert_column(1, pl.Series("n_history", train.user_counts[task.users]))
+        shown = catalogue(top_items, train.item_counts, np.count_nonzero(train.user_counts), settings.ks)
+        protocol = protocol_of(split, task, settings)
+    return Evaluation(
+        name=name,
+        per_user=table.hstack(tail),
+        top_items=top_items,
+        catalogue=shown,
+        protocol=protocol,
+        seconds={**seconds, "metric_s": measuring["wall_s"]},
+        metric=settings.metric,
+        options={
+            "n_resamples": settings.resamples,
+            "level": settings.level,
+            "seed": run.key("evaluation", "bootstrap"),
+            "bounds": list(settings.history_bounds),
+        },
+    )
+
+
+class _Validation:
+    """A ``Validator``: the task is prepared once, a call only scores, ranks and measures."""
+
+    def __init__(self, task: Task, settings: EvaluationSettings) -> None:
+        self.metric, self.task, self.batch_size = settings.metric, task, settings.batch_size
+        chosen, self.k = parse_metric(settings.metric)
+        self.names = tuple(dict.fromkeys((chosen, *(name for name in ("recall", "ndcg") if name in settings.metrics))))
+
+    def __call__(self, ranker: Scorer) -> Mapping[str, float]:
+        name = type(ranker).__name__
+        top_items, _ = rank(ranker, self.task, self.k, batch_size=self.batch_size, name=name)
+        hits = self.task.truth.hits(top_items)
+        n_truth = self.task.truth.n_truth
+        return {f"{name}@{self.k}": float(METRICS[name](hits, n_truth, self.k).mean()) for name in self.names}
+
+
+def make_validator(split: Split, settings: EvaluationSettings, *, run: Run | None = None) -> Validator:
+    """Return a callable for use in every epoch: ranker → ``settings.metric``, recall and ndcg at the same k.
+
+    Histories and mask are train alone. A call costs a scoring, a top-k and nothing else worth measuring.
+
+    Raises:
+        DataError: the validation part is empty.
+    """
+    task = make_task(split, settings, "valid")
+    if run is not None:
+        run.log(f"validation: {len(task.users):,} users, {settings.metric}, train items masked")
+    return _Validation(task, settings)
