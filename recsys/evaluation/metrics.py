@@ -101,7 +101,9 @@ class Truth:
     def of(cls, lists: Histories) -> Truth:
         """Make it from one item list a row; an item that occurs twice in a list counts once."""
         rows = np.repeat(np.arange(len(lists), dtype=np.int64), np.diff(lists.indptr))
-        return cls._of_keys(np.unique(rows * lists.n_items + lists.items), len(lists), lists.n_items)
+        keys = np.sort(rows * lists.n_items + lists.items)
+        first = np.diff(keys, prepend=-1) > 0  # np.unique hashes integers first, which is slower here
+        return cls._of_keys(keys[first], len(lists), lists.n_items)
 
     @classmethod
     def _of_keys(cls, keys: np.ndarray, n: int, n_items: int) -> Truth:
@@ -118,11 +120,14 @@ class Truth:
 
     def hits(self, top_items: np.ndarray) -> np.ndarray:
         """Return bool ``[n, k]``: which of ``top_items`` (-1 = none) are in the row's truth."""
-        if not len(self.keys):
-            return np.zeros(top_items.shape, dtype=bool)
         wanted = top_items + np.arange(len(top_items), dtype=np.int64)[:, None] * self.n_items
-        nearest = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return (self.keys[nearest] == wanted) & (top_items >= 0)
+        return self.contain(wanted) & (top_items >= 0)
+
+    def contain(self, keys: np.ndarray) -> np.ndarray:
+        """Return bool of the shape of ``keys``: which of them are among ``self.keys``."""
+        if not len(self.keys):
+            return np.zeros(keys.shape, dtype=bool)
+        return self.keys[np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)] == keys
 
 
 def per_user(

@@ -44,13 +44,14 @@ def tail_recall(top_items: np.ndarray, truth: Truth, tail: np.ndarray, ks: Seque
 
     The lists are the same full lists. One row a user; null where a user has no truth item of the kind.
     """
-    columns = {}
+    hits, columns = truth.hits(top_items), {}
     for kind, chosen in (("tail", tail), ("head", ~tail)):
-        part = truth.among(chosen)
-        hits, has = part.hits(top_items), part.n_truth > 0
+        n_truth = truth.among(chosen).n_truth
+        found = hits & chosen[top_items]  # where an item is -1 there is no hit
+        has, none = pl.Series(n_truth > 0), pl.Series([None], dtype=pl.Float64)
         for k in ks:
-            values = pl.Series(recall(hits, np.maximum(part.n_truth, 1), k))
-            columns[f"recall_{kind}@{k}"] = values.zip_with(pl.Series(has), pl.Series([None], dtype=pl.Float64))
+            values = pl.Series(recall(found, np.maximum(n_truth, 1), k))
+            columns[f"recall_{kind}@{k}"] = values.zip_with(has, none)
     return pl.DataFrame(columns)
 
 

@@ -153,7 +153,8 @@ def protocol_of(split: Split, task: Task, settings: EvaluationSettings) -> dict[
 def _masked_truth(task: Task) -> int:
     """Count truth items that are masked too (taken again later): certain misses for every ranker."""
     rows = np.repeat(np.arange(len(task.users), dtype=np.int64), np.diff(task.seen.indptr))
-    return len(np.intersect1d(rows * task.truth.n_items + task.seen.indices, task.truth.keys, assume_unique=True))
+    masked = Truth(rows * task.truth.n_items + task.seen.indices, np.diff(task.seen.indptr), task.truth.n_items)
+    return int(masked.contain(task.truth.keys).sum())
 
 
 def _fingerprint(task: Task) -> str:
