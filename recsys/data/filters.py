@@ -1,0 +1,209 @@
+"""What canonicalisation drops or changes, step by step; each step says how many rows and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from recsys.core.errors import DataError
+from recsys.core.values import Count
+
+# Seconds above this lie beyond the year 11000, milliseconds below it before July 1979: no log is either.
+MAX_SECONDS = 300_000_000_000
+UNITS = (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9))
+
+
+@dataclass
+class Rows:
+    """The interactions on their way to canonical form.
+
+    Attributes:
+        name: of the data set, for messages.
+        frame: ``row`` (position in the input), ``user_idx``, ``item_idx`` (UInt32), ``rating``,
+            ``timestamp``, ``weight`` and, where the source has one, ``part``; in input order.
+        users, items: outside ids by idx, String.
+        counts: what was dropped or changed so far.
+    """
+
+    name: str
+    frame: pl.DataFrame
+    users: pl.Series
+    items: pl.Series
+    counts: list[Count] = field(default_factory=list)
+
+    def label(self, position: int) -> str:
+        """Return the words that name one row in messages and examples."""
+        row, user, item = self.frame.select("row", "user_idx", "item_idx").row(int(position))
+        user = "(none)" if user is None else repr(self.users[user])
+        item = "(none)" if item is None else repr(self.items[item])
+        return f"input row {row + 1}: user {user}, item {item}"
+
+    def count(self, what: str, mask: pl.Series) -> int:
+        """Report the rows of ``mask`` without dropping them; return how many there are."""
+        n_rows = int(mask.sum())
+        if n_rows:
+            self.counts.append(Count(what, n_rows, f"first: {self.label(mask.arg_max())}"))
+        return n_rows
+
+    def drop(self, what: str, mask: pl.Series, remedy: str) -> None:
+        """Drop and count the rows of ``mask``.
+
+        Raises:
+            DataError: nothing is left.
+        """
+        before = len(self.frame)
+        dropped = self.count(f"{what}: dropped", mask)
+        if dropped:
+            self.frame = self.frame.filter(~mask)
+        if dropped == before:
+            raise DataError(
+                f"data set {self.name!r}", f"no interactions left: the last {before:,} went as {what}", remedy
+            )
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column without nulls as an array."""
+        return self.frame[name].to_numpy()
+
+    def has(self, name: str) -> bool:
+        """Return whether a column is there and not entirely null."""
+        return name in self.frame.columns and self.frame[name].null_count() < len(self.frame)
+
+
+def drop_unusable(rows: Rows) -> None:
+    """Drop rows without ids and rows whose rating, weight or time is no number."""
+    frame = rows.frame
+    rows.drop(
+        "interactions without a user or item id",
+        frame["user_idx"].is_null() | frame["item_idx"].is_null(),
+        "Check that the user and item columns are the right ones.",
+    )
+    rows.drop(
+        "interactions whose rating is NaN or infinite",
+        ~rows.frame["rating"].is_finite().fill_null(True),
+        "Check the rating column.",
+    )
+    weight = rows.frame["weight"]
+    rows.drop(
+        "interactions whose weight is not a positive number",
+        ~(weight.is_finite() & (weight > 0)),
+        "Check the weight column.",
+    )
+    if rows.has("timestamp"):
+        rows.drop(
+            "interactions without a time among others that have one",
+            rows.frame["timestamp"].is_null(),
+            "Check the timestamp column.",
+        )
+    if rows.has("rating"):
+        rows.count("interactions without a rating among others that have one: kept", rows.frame["rating"].is_null())
+
+
+def to_seconds(rows: Rows) -> None:
+    """Turn milliseconds, microseconds and nanoseconds since 1970 into seconds, told apart by size."""
+    if not rows.has("timestamp") or rows.frame["timestamp"].abs().max() < MAX_SECONDS:
+        return
+    for unit, factor in reversed(UNITS):
+        time = rows.frame["timestamp"]
+        mask = time.abs() >= MAX_SECONDS * (factor // 1000)
+        if rows.count(f"timestamps in {unit}: turned into seconds", mask):
+            seconds = pl.when(mask).then(pl.col("timestamp") // factor).otherwise(pl.col("timestamp"))
+            rows.frame = rows.frame.with_columns(seconds.alias("timestamp"))
+
+
+def drop_duplicates(rows: Rows, keep: str) -> None:
+    """Leave one row a (user, item) pair: of the earliest part, and there the newest or the oldest.
+
+    Args:
+        rows: changed in place.
+        keep: ``"last"`` or ``"first"`` by time (by input order where times are equal or unknown);
+            ``"keep"`` leaves all rows; ``"error"`` refuses a repeated pair.
+    """
+    if keep == "keep":
+        return
+    pair = rows.column("user_idx").astype(np.int64) * len(rows.items) + rows.column("item_idx")
+    ordered = np.sort(pair)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return
+    n_rows = len(pair)
+    part = rows.column("part").astype(np.int8) if rows.has("part") else np.zeros(n_rows, dtype=np.int8)
+    time = rows.column("timestamp") if rows.has("timestamp") else np.zeros(n_rows, dtype=np.int64)
+    # lexsort is stable, so input order decides last; the row to keep ends (or begins) each run of equal pairs.
+    order = np.lexsort((time, -part if keep == "last" else part, pair))
+    begins = np.append(True, pair[order][1:] != pair[order][:-1])
+    run = np.cumsum(begins) - 1
+    kept = order[np.append(begins[1:], True)] if keep == "last" else order[begins]
+    if keep == "error":
+        first = int(order[~begins].min())
+        raise DataError(
+            f"data set {rows.name!r}",
+            f"the same user and item more than once ({n_rows - len(kept):,} repeats, {rows.label(first)})",
+            "Remove the repeats, or set data.duplicates to 'last', 'first' or 'keep'.",
+        )
+    repeated = np.ones(n_rows, dtype=bool)
+    repeated[kept] = False
+    later_part = np.zeros(n_rows, dtype=bool)
+    later_part[order] = part[order] != part[kept][run]
+    which = "newest" if keep == "last" else "oldest"
+    rows.count("repeated (user, item) rows in a later part than the one kept: dropped", pl.Series(later_part))
+    rows.count(f"repeated (user, item) rows, the {which} kept: dropped", pl.Series(repeated & ~later_part))
+    rows.frame = rows.frame.filter(pl.Series(~repeated))
+
+
+def drop_low_ratings(rows: Rows, min_rating: float | None) -> None:
+    """Keep ratings of at least ``min_rating``."""
+    if min_rating is None:
+        return
+    if not rows.has("rating"):
+        raise DataError(
+            f"data set {rows.name!r}", f"it has no ratings, but min_rating is {min_rating:g}", "Unset min_rating."
+        )
+    lowest, highest = rows.frame["rating"].min(), rows.frame["rating"].max()
+    remedy = f"Ratings here run from {lowest:g} to {highest:g}: lower min_rating."
+    # The column is Float32, and 4.1 as Float32 is more than 4.1: compare in the column's own precision.
+    low = rows.frame["rating"] < np.float32(min_rating)
+    rows.drop("interactions without a rating to hold against min_rating", low.is_null(), remedy)
+    low = rows.frame["rating"] < np.float32(min_rating)
+    rows.drop(f"interactions rated below {min_rating:g}", low, remedy)
+
+
+def drop_outside_core(rows: Rows, min_user: int, min_item: int) -> None:
+    """Drop users and items with too few interactions, again and again until none is left."""
+    if min_user <= 1 and min_item <= 1:
+        return
+    user, item = rows.column("user_idx"), rows.column("item_idx")
+    inside, rounds = core(user, item, min_user, min_item)
+    users_gone, items_gone = (_n_distinct(of) - _n_distinct(of[inside]) for of in (user, item))
+    rows.drop(
+        f"interactions of users with under {min_user} or items with under {min_item} of them "
+        f"({users_gone:,} users, {items_gone:,} items, {rounds} rounds)",
+        pl.Series(~inside),
+        "Lower k_core (min_user, min_item): this data is sparser than that.",
+    )
+
+
+def core(user: np.ndarray, item: np.ndarray, min_user: int, min_item: int) -> tuple[np.ndarray, int]:
+    """Return the rows of the largest part in which every user and item has enough rows.
+
+    Args:
+        user, item: non-negative row numbers ``[n]``.
+        min_user, min_item: rows a user and an item must have.
+
+    Returns:
+        bool ``[n]``, and the number of rounds that dropped something.
+    """
+    alive, rounds = np.arange(len(user)), 0
+    while len(alive):
+        here_user, here_item = user[alive], item[alive]
+        enough = (np.bincount(here_user) >= min_user)[here_user] & (np.bincount(here_item) >= min_item)[here_item]
+        if enough.all():
+            break
+        alive, rounds = alive[enough], rounds + 1
+    inside = np.zeros(len(user), dtype=bool)
+    inside[alive] = True
+    return inside, rounds
+
+
+def _n_distinct(numbers: np.ndarray) -> int:
+    return int(np.count_nonzero(np.bincount(numbers)))
