@@ -10,7 +10,7 @@ import polars as pl
 
 from recsys.core.errors import RankerError
 from recsys.core.runtime import Run, stopwatch
-from recsys.core.values import Split
+from recsys.core.values import Query, Split
 from recsys.evaluation.metrics import METRICS, catalogue, parse_metric, per_user
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.segments import long_tail, tail_recall
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "EvaluationSettings", "evaluate", "make_validator", "rank"]
 
 SCORE_BYTES = 64 << 20  # of one batch of scores, unless a batch size is given
+# BLAS multiplies a handful of rows by other kernels than many rows, and those round otherwise: smaller batches are
+# filled up with repeated users, so that a score does not depend on how users are batched.
+SMALLEST_BATCH = 8
 
 
 def rank(
@@ -40,17 +43,23 @@ def rank(
     starts = range(0, len(task.users), size)
     for start in run.bar(starts, f"rank {name}") if run else starts:
         rows = slice(start, min(start + size, len(task.users)))
-        query, seen = task.query.take(np.arange(rows.start, rows.stop)), task.seen[rows]
         with stopwatch() as scoring:
-            scores = np.asarray(ranker.score(query))  # [b, n_items]
-        if scores.shape != seen.shape or scores.dtype.kind != "f":
-            cause = f"{scores.dtype} {scores.shape} where float32 {seen.shape} is needed"
-            raise RankerError(f"scores of {name}", cause, "Score all items of the vocabulary, one row a query.")
+            scores = _score(ranker, task.query, rows, n_items, name)
         with stopwatch() as ranking:
-            top_items[rows] = top_k(scores, k, seen=seen, name=name)[0]
+            top_items[rows] = top_k(scores, k, seen=task.seen[rows], name=name)[0]
         seconds["score_s"] += scoring["wall_s"]
         seconds["rank_s"] += ranking["wall_s"]
     return top_items, seconds
+
+
+def _score(ranker: Scorer, query: Query, rows: slice, n_items: int, name: str) -> np.ndarray:
+    n = rows.stop - rows.start
+    wanted = np.resize(np.arange(rows.start, rows.stop), max(n, SMALLEST_BATCH))
+    scores = np.asarray(ranker.score(query.take(wanted)))  # [b, n_items]
+    if scores.shape != (len(wanted), n_items) or scores.dtype.kind != "f":
+        cause = f"{scores.dtype} {scores.shape} where float32 {(len(wanted), n_items)} is needed"
+        raise RankerError(f"scores of {name}", cause, "Score all items of the vocabulary, one row a query.")
+    return scores[:n]
 
 
 def evaluate(
@@ -65,7 +74,7 @@ def evaluate(
     """Measure a fitted ranker on a part of a split, by full ranking.
 
     Evaluated are all users with at least one interaction in the part, cold ones included. The result does not
-    depend on ``batch_size`` as long as a row of the ranker's scores does not.
+    depend on ``batch_size`` as long as the ranker scores each query by itself.
 
     Raises:
         DataError: the part is empty.
