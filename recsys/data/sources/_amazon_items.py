@@ -1,0 +1,229 @@
+"""Amazon's meta files: parsed line by line, once, into parquet pieces beside the file, then scanned lazily."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import html
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from recsys.core.errors import DataError
+from recsys.core.runtime import Run
+from recsys.core.values import ITEM_SCHEMA, Count
+from recsys.data.sources._files import need, open_bytes
+
+_VERSION = 1  # of what is written; a new one makes old pieces unreadable
+_PIECE = 50_000  # items held in memory at once
+_MAX_TEXT = 4_000  # characters of description an item
+_MAX_LINE = 16 * 2**20  # bytes
+_TAG = re.compile(r"<[^<>]{1,1000}>")
+_SPACE = re.compile(r"\s+")
+
+
+def read_meta(path: Path, edition: str, *, drop_bad: bool, counts: list[Count], run: Run) -> pl.LazyFrame:
+    """Return the canonical item table of a meta file.
+
+    Args:
+        edition: ``"2014"`` (lines are Python literals, read with ``ast.literal_eval``), ``"2018"`` or ``"2023"``.
+        drop_bad: leave unreadable lines out and count them, instead of stopping.
+
+    Raises:
+        DataError: a line that cannot be read, or one without an item id; names file and row.
+    """
+    need(path, "Fetch it again, or leave it out.")
+    state = path.stat()
+    identity = f"{_VERSION} {path.resolve()} {state.st_size} {state.st_mtime_ns} {edition} {drop_bad}"
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    folder = _room(path) / f"{path.name}-{key}"
+    if not (folder / "counts.json").is_file():
+        _rewrite(path, edition, drop_bad, folder, run)
+    counts.extend(Count(**entry) for entry in json.loads((folder / "counts.json").read_text(encoding="utf-8")))
+    return pl.scan_parquet(sorted(folder.glob("*.parquet")), glob=False).select(ITEM_SCHEMA)
+
+
+def _room(path: Path) -> Path:
+    """Beside the raw file; in the temporary folder where that is read-only."""
+    beside = path.parent / ".parsed"
+    try:
+        beside.mkdir(exist_ok=True)
+        if os.access(beside, os.W_OK):
+            return beside
+    except OSError:
+        pass
+    room = Path(tempfile.gettempdir()) / f"recsys-parsed-{os.getuid()}"
+    room.mkdir(mode=0o700, exist_ok=True)
+    if room.stat().st_uid != os.getuid():
+        raise DataError(f"folder {room}", "belongs to somebody else", "Make the raw folder writable.")
+    return room
+
+
+def _rewrite(path: Path, edition: str, drop_bad: bool, folder: Path, run: Run) -> None:
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+    bad: list[str] = []
+    seen: set[bytes] = set()
+    doubles, piece, number = 0, [], 0
+    try:
+        for item in run.bar(_items(path, edition, drop_bad, bad), f"items of {path.name}"):
+            mark = hashlib.blake2b(item["item_id"].encode(), digest_size=8).digest()
+            if mark in seen:
+                doubles += 1
+                continue
+            seen.add(mark)
+            piece.append(item)
+            if len(piece) == _PIECE:
+                _write_piece(piece, draft, number)
+                piece, number = [], number + 1
+        _write_piece(piece, draft, number)
+        (draft / "counts.json").write_text(json.dumps(_counts(path, bad, doubles)), encoding="utf-8")
+        try:
+            os.rename(draft, folder)
+        except OSError:  # another process was first: its pieces are the same
+            if not (folder / "counts.json").is_file():
+                raise
+    except OSError as error:
+        raise DataError(
+            f"folder {folder.parent}", error.strerror or str(error), "Check space and permissions."
+        ) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _counts(path: Path, bad: list[str], doubles: int) -> list[dict[str, Any]]:
+    found = []
+    if doubles:
+        found.append({"what": f"items of {path.name} that come again, first kept", "rows": doubles})
+    if bad:
+        found.append({"what": f"lines of {path.name} that cannot be read", "rows": len(bad), "example": bad[0]})
+    return found
+
+
+def _write_piece(piece: list[dict[str, Any]], folder: Path, number: int) -> None:
+    pl.DataFrame(piece, schema=ITEM_SCHEMA, orient="row").write_parquet(folder / f"{number:05d}.parquet")
+
+
+def _items(path: Path, edition: str, drop_bad: bool, bad: list[str]) -> Iterator[dict[str, Any]]:
+    key = "parent_asin" if edition == "2023" else "asin"
+    rows = _parquet_rows(path) if path.suffix == ".parquet" else _text_rows(path, edition)
+    for row, value in rows:
+        cause = value if isinstance(value, str) else ""
+        item_id = value.get(key) if isinstance(value, dict) else None
+        if not cause and not (isinstance(item_id, str) and item_id):
+            cause = f"has no {key}"
+        if not cause:
+            yield _item(item_id, value)
+        elif drop_bad:
+            bad.append(f"row {row}: {cause}")
+        else:
+            raise DataError(f"{path}, row {row}", cause, "Mend or remove that line, or set bad_lines = 'drop'.")
+
+
+def _text_rows(path: Path, edition: str) -> Iterator[tuple[int, dict | str]]:
+    """Yield (row, mapping), or (row, what is wrong with it)."""
+    parse = ast.literal_eval if edition == "2014" else json.loads  # never eval: the file is somebody else's
+    row = 0
+    try:
+        with open_bytes(path) as file:
+            for row, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), start=1):
+                if not line.strip():
+                    continue
+                try:
+                    value = parse(line.decode("utf-8").strip())
+                except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+                    yield row, f"cannot be read: {error}"[:200]
+                    continue
+                yield row, value if isinstance(value, dict) else f"is {type(value).__name__}, not an object"
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path}, after row {row}", f"is damaged: {error}", "Fetch it again.") from None
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict | str]]:
+    wanted = ("parent_asin", "title", "features", "description", "categories", "store", "price", "images")
+    try:
+        frame = pl.scan_parquet(path, glob=False)
+        columns = [name for name in wanted if name in frame.collect_schema()]
+        row = 0
+        for batch in frame.select(columns).collect_batches(maintain_order=True):
+            for value in batch.iter_rows(named=True):
+                row += 1
+                yield row, value
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"file {path}", f"is no parquet: {str(error).splitlines()[0]}", "Fetch it again.") from None
+
+
+def _item(item_id: str, value: dict[str, Any]) -> dict[str, Any]:
+    title = _clean(value.get("title"))
+    categories = list(dict.fromkeys(filter(None, map(_clean, _flat(value.get("categories") or value.get("category"))))))
+    brand = _clean(value.get("brand") or value.get("store"))
+    parts = [*_flat(value.get("features") or value.get("feature")), *_flat(value.get("description"))]
+    facts = " ".join(filter(None, map(_clean, parts)))[:_MAX_TEXT]
+    sentences = [
+        _stop(title),
+        _stop(f"Brand: {brand}" if brand else None),
+        _stop("Categories: " + ", ".join(categories) if categories else None),
+        facts or None,
+    ]
+    price = _price(value.get("price"))
+    marks = [f"category:{name}" for name in categories]
+    marks += [f"brand:{brand}"] if brand else []
+    marks += [f"price:{price}"] if price else []
+    return {
+        "item_id": item_id,
+        "title": title,
+        "text": " ".join(filter(None, sentences)) or None,
+        "attributes": marks,
+        "image": _image(value),
+    }
+
+
+def _flat(value: Any) -> Iterable[str]:
+    """The texts in a text, a list, or a list of lists (2014's categories)."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _flat(part) if isinstance(part, str | list | tuple) else ()
+
+
+def _clean(value: Any) -> str | None:
+    """Plain text: mark-up and character references are taken out."""
+    if not isinstance(value, str):
+        return None
+    text = html.unescape(value)
+    return _SPACE.sub(" ", _TAG.sub(" ", text)).strip() or None
+
+
+def _stop(text: str | None) -> str | None:
+    return text if not text or text[-1] in ".!?" else text + "."
+
+
+def _price(value: Any) -> str | None:
+    """``12.5`` of 12.5 or ``"$12.50"``; ``None`` where it is a range, a text or nothing."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*\$?\s*(\d[\d,]*(?:\.\d+)?)\s*", value)
+        value = float(match[1].replace(",", "")) if match else None
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+    return f"{value:g}" if usable else None
+
+
+def _image(value: dict[str, Any]) -> str | None:
+    """Return the largest picture's address; it is kept, not fetched."""
+    images = value.get("images")
+    if isinstance(images, dict):  # parquet: one list a size
+        images = [
+            dict(zip(images, row, strict=False)) for row in zip(*(v or [] for v in images.values()), strict=False)
+        ]
+    candidates: list[Any] = [value.get("imUrl")]
+    candidates += list(_flat(value.get("imageURLHighRes"))) + list(_flat(value.get("imageURL")))
+    for image in images if isinstance(images, list) else []:
+        if isinstance(image, dict):
+            candidates += [image.get("hi_res"), image.get("large"), image.get("thumb")]
+    return next((url for url in candidates if isinstance(url, str) and url.startswith(("http://", "https://"))), None)

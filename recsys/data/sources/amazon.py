@@ -1,0 +1,206 @@
+"""Amazon reviews, the editions of 2014, 2018 and 2023 (J. McAuley's group, UCSD).
+
+2014: R. He and J. McAuley: Ups and Downs. WWW 2016. 2018: J. Ni et al.: Justifying
+Recommendations. EMNLP 2019. 2023: Y. Hou et al.: Bridging Language and Items for
+Retrieval and Recommendation. 2024. A 5-core is made by canonicalisation (``k_core = 5``).
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import polars as pl
+from pydantic import Field
+
+from recsys.core.config import Settings
+from recsys.core.errors import ConfigError, DataError, did_you_mean
+from recsys.core.runtime import Run
+from recsys.core.values import Count, Tables
+from recsys.data.download import RemoteFile
+from recsys.data.sources._amazon_items import read_meta
+from recsys.data.sources._files import ROW, bad_value, interactions, need, scan_json_lines, scan_table
+from recsys.data.sources._items import no_items
+
+_PARTS = ("train", "valid", "test")
+
+
+class _Amazon:
+    """What the editions share; a subclass says how its files and fields are called."""
+
+    class Settings(Settings):
+        """Which category to read."""
+
+        category: str | None = Field(
+            None, description="as in the file names: Baby, Baby_5, All_Beauty; default: the only one in the raw folder"
+        )
+        bad_lines: Literal["error", "drop"] = Field(
+            "error", description="what to do with a meta line that cannot be read: stop, or leave it out and count it"
+        )
+
+    edition: ClassVar[str]
+    fields: ClassVar[dict[str, str]]  # field of the file -> canonical column
+    ticks: ClassVar[int] = 1  # of the file's clock in a second
+    prefix: ClassVar[str] = ""
+    endings: ClassVar[tuple[str, ...]]
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or self.Settings()
+
+    def tables(self, raw: Path, *, run: Run) -> Tables:
+        """Read the reviews (of which only who, what, rating and when is kept) and the meta file of one category."""
+        category, path = self._reviews(raw)
+        counts: list[Count] = []
+        frame = self._interactions(path, counts)
+        meta = self._meta(raw, category)
+        if meta is None:
+            run.log(f"{raw} has no meta_{_plain(category)} file: items have no title, text or image")
+            return Tables(frame, no_items(), counts=counts)
+        table = read_meta(meta, self.edition, drop_bad=self.settings.bad_lines == "drop", counts=counts, run=run)
+        return Tables(frame, table, counts=counts)
+
+    def _interactions(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
+        if path.name.endswith((".csv", ".csv.gz")):
+            frame = self._csv(path, counts)
+        else:
+            kinds = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
+            types = {field: kinds[name] for field, name in self.fields.items()}
+            required = list(types)
+            frame = _scan_parquet(path, types) if path.suffix == ".parquet" else scan_json_lines(path, types, required)
+            frame = frame.rename(self.fields)
+        if self.ticks != 1:
+            frame = frame.with_columns(pl.col("timestamp") // self.ticks)
+        return interactions(frame, *(["part"] if "part" in frame.collect_schema() else []))
+
+    def _csv(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
+        raise DataError(f"file {path}", "is CSV, which this edition does not come in", "Give the JSON file.")
+
+    def _reviews(self, raw: Path) -> tuple[str, Path]:
+        """Return the category and its reviews file."""
+        pattern = re.compile(
+            rf"{self.prefix}(?!meta_)(?P<name>.+?)(?P<ending>{'|'.join(map(re.escape, self.endings))})"
+        )
+        found: dict[str, Path] = {}
+        for path in sorted(raw.iterdir()) if raw.is_dir() else []:
+            match = pattern.fullmatch(path.name)
+            if match:
+                found.setdefault(match["name"], path)
+        wanted = self.settings.category
+        example = f"{self.prefix}{wanted or 'Baby'}{self.endings[0]}"
+        if not found:
+            raise DataError(
+                f"folder {raw}", f"holds no reviews file such as {example}", "Put the category's file there."
+            )
+        if wanted is None and len(found) > 1:
+            raise DataError(f"folder {raw}", f"holds {', '.join(found)}", "Set the setting category to one of them.")
+        name = wanted or next(iter(found))
+        if name not in found:
+            raise DataError(f"file {raw / example}", "is not there", did_you_mean(name, found))
+        return name, found[name]
+
+    def _meta(self, raw: Path, category: str) -> Path | None:
+        stem = f"meta_{_plain(category)}"
+        endings = (".json.gz", ".jsonl.gz", ".json", ".jsonl", ".parquet")
+        return next((raw / (stem + ending) for ending in endings if (raw / (stem + ending)).is_file()), None)
+
+    def _category(self) -> str:
+        if self.settings.category is None:
+            raise ConfigError("setting source.category", "is not set", "Name one, for example Baby or All_Beauty.")
+        return self.settings.category
+
+
+class Amazon2014(_Amazon):
+    """``reviews_<Category>.json.gz`` (or ``_5``) and ``meta_<Category>.json.gz``, whose lines are Python literals."""
+
+    edition = "2014"
+    fields = {
+        "reviewerID": "user_id", "asin": "item_id", "overall": "rating", "unixReviewTime": "timestamp",
+    }  # fmt: skip
+    prefix = "reviews_"
+    endings = (".json.gz", ".json")
+
+    def downloads(self) -> list[RemoteFile]:
+        """The two files of the category; no checksums are published for them."""
+        home, name = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/", self._category()
+        names = (f"reviews_{name}.json.gz", f"meta_{_plain(name)}.json.gz")
+        return [RemoteFile(home + file, file) for file in names]
+
+
+class Amazon2018(_Amazon):
+    """``<Category>.json.gz`` (or ``_5``) and ``meta_<Category>.json.gz``."""
+
+    edition = "2018"
+    fields = Amazon2014.fields
+    endings = (".json.gz", ".json")
+
+    def downloads(self) -> list[RemoteFile]:
+        """The two files of the category; no checksums are published for them."""
+        home, name = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/", self._category()
+        reviews = ("categoryFilesSmall/" if name.endswith("_5") else "categoryFiles/") + f"{name}.json.gz"
+        meta = f"meta_{_plain(name)}.json.gz"
+        return [RemoteFile(home + reviews, f"{name}.json.gz"), RemoteFile(home + "metaFiles2/" + meta, meta)]
+
+
+class Amazon2023(_Amazon):
+    """``<Category>.jsonl.gz``, ``.parquet`` or ratings-only ``.csv.gz`` (also ``.train|valid|test.csv.gz``).
+
+    Items are ``parent_asin``: the colours and sizes of one product are one item.
+    """
+
+    edition = "2023"
+    fields = {"user_id": "user_id", "parent_asin": "item_id", "rating": "rating", "timestamp": "timestamp"}
+    ticks = 1000
+    endings = (
+        ".jsonl.gz", ".jsonl", ".parquet", *(f".{part}.csv{gz}" for part in _PARTS for gz in (".gz", "")),
+        ".csv.gz", ".csv",
+    )  # fmt: skip
+
+    def downloads(self) -> list[RemoteFile]:
+        """The two files of the category; no checksums are published for them."""
+        home, name = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/raw/", self._category()
+        reviews, meta = f"{name}.jsonl.gz", f"meta_{name}.jsonl.gz"
+        return [
+            RemoteFile(f"{home}review_categories/{reviews}", reviews),
+            RemoteFile(f"{home}meta_categories/{meta}", meta),
+        ]
+
+    def _csv(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
+        types = {"user_id": pl.String, "parent_asin": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
+        match = re.fullmatch(r"(.+)\.train(\.csv(?:\.gz)?)", path.name)
+        if match is None:
+            return scan_table(path, types, counts=counts).rename(self.fields)
+        paths = [path.with_name(f"{match[1]}.{part}{match[2]}") for part in _PARTS]
+        frames = [
+            scan_table(need(part_path, "All three of train, valid, test are needed."), types, counts=counts)
+            .rename(self.fields)
+            .with_columns(part=pl.lit(part, dtype=pl.UInt8))
+            for part, part_path in enumerate(paths)
+        ]
+        return pl.concat(frames)
+
+
+def _plain(category: str) -> str:
+    """``Baby_5`` has the meta file of ``Baby``."""
+    return category.removesuffix("_5")
+
+
+def _scan_parquet(path: Path, types: dict[str, Any]) -> pl.LazyFrame:
+    need(path, "Put the file there.")
+    try:
+        frame = pl.scan_parquet(glob.escape(str(path)))
+        schema = frame.collect_schema()
+        missing = next((name for name in types if name not in schema), None)
+        if missing:
+            raise DataError(f"file {path}", f"has no column {missing!r}", did_you_mean(missing, schema))
+        frame = frame.select(pl.col(name).cast(dtype, strict=False) for name, dtype in types.items())
+        first = [pl.col(ROW).filter(pl.col(name).is_null()).min().alias(name) for name in types]
+        found = frame.with_row_index(ROW).select(first).collect(engine="streaming").row(0, named=True)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"file {path}", f"is no parquet: {str(error).splitlines()[0]}", "Fetch it again.") from None
+    rows = {name: row for name, row in found.items() if row is not None}
+    if rows:
+        name = min(rows, key=rows.__getitem__)
+        raise bad_value(path, rows[name] + 1, name, None, types[name])
+    return frame

@@ -1,0 +1,212 @@
+"""RecBole's atomic files, in and out: tab-separated ``.inter`` and ``.item`` with typed headers.
+
+Format: https://recbole.io/docs/user_guide/data/atomic_files.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from recsys.core.config import Settings
+from recsys.core.errors import DataError, did_you_mean
+from recsys.core.runtime import Run
+from recsys.core.values import Count, Dataset, Split, Tables
+from recsys.data.sources._files import header_of, interactions, need, scan_table
+from recsys.data.sources._items import items, joined_text, no_items, sentence
+
+_KINDS = ("token", "token_seq", "float", "float_seq")
+_PARTS = ("train", "valid", "test")
+
+
+class Atomic:
+    """``<name>.inter`` (or ``<name>.train.inter``, ``.valid.inter``, ``.test.inter``) and ``<name>.item``."""
+
+    class Settings(Settings):
+        """Which files and columns to read."""
+
+        name: str | None = Field(None, description="stem of the files; default: the only one in the raw folder")
+        user_field: str = Field("user_id", description="column of the user in .inter")
+        item_field: str = Field("item_id", description="column of the item in .inter and .item")
+        rating_field: str = Field("rating", description="column of the rating, if there is one")
+        time_field: str = Field("timestamp", description="column of the time, if there is one")
+        title_field: str | None = Field(None, description="title in .item; default: title, movie_title or name")
+        text_fields: tuple[str, ...] = Field(("text", "description"), description="columns of .item for the text")
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or self.Settings()
+
+    def tables(self, raw: Path, *, run: Run) -> Tables:
+        """Read the atomic files of ``raw``; token columns of ``.item`` become attributes ``column:token``."""
+        counts: list[Count] = []
+        name = self.settings.name or _only_name(raw)
+        whole = raw / f"{name}.inter"
+        given = [raw / f"{name}.{part}.inter" for part in _PARTS]
+        if whole.is_file() or not any(path.is_file() for path in given):
+            frame = self._inter(need(whole, "Set the setting name to the stem of the files."), counts)
+            frame = interactions(frame)
+        else:
+            frames = [
+                interactions(self._inter(path, counts)).with_columns(part=pl.lit(part, dtype=pl.UInt8))
+                for part, path in enumerate(given)
+                if path.is_file()
+            ]
+            frame = pl.concat(frames)
+        item_path = raw / f"{name}.item"
+        table = self._items(item_path, counts) if item_path.is_file() else no_items()
+        users = raw / f"{name}.user"
+        if users.is_file():
+            fields = typed_header(users)
+            counts.append(Count("columns of the .user file not used", len(fields) - 1, example=", ".join(fields)))
+        return Tables(frame, table, counts=counts)
+
+    def _inter(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
+        chosen = self.settings
+        fields = typed_header(path)
+        for wanted in (chosen.user_field, chosen.item_field):
+            _require(path, wanted, fields)
+        canonical = {
+            chosen.user_field: ("user_id", pl.String), chosen.item_field: ("item_id", pl.String),
+            chosen.rating_field: ("rating", pl.Float32), chosen.time_field: ("timestamp", pl.Int64),
+            "weight": ("weight", pl.Float32),
+        }  # fmt: skip
+        have = {field: canonical[field] for field in fields if field in canonical}
+        types = {f"{field}:{fields[field]}": dtype for field, (_, dtype) in have.items()}
+        optional = [f"{field}:{fields[field]}" for field, (name, _) in have.items() if name in ("rating", "timestamp")]
+        frame = scan_table(path, types, separator="\t", quote=None, optional=optional, counts=counts)
+        return frame.rename({f"{field}:{fields[field]}": name for field, (name, _) in have.items()})
+
+    def _items(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
+        fields = typed_header(path)
+        _require(path, self.settings.item_field, fields)
+        title = self.settings.title_field or next(
+            (field for field in ("title", "movie_title", "name") if field in fields), None
+        )
+        if title is not None:
+            _require(path, title, fields)
+        texts = [field for field in self.settings.text_fields if field in fields]
+        plain = [
+            field for field, kind in fields.items()
+            if kind in ("token", "token_seq") and field not in (self.settings.item_field, title, "image", *texts)
+        ]  # fmt: skip
+        used = [field for field in (self.settings.item_field, title, "image", *texts, *plain) if field in fields]
+        names = {f"{field}:{fields[field]}": field for field in dict.fromkeys(used)}
+        types = dict.fromkeys(names, pl.String)
+        frame = scan_table(path, types, separator="\t", quote=None, optional=list(types)[1:], counts=counts)
+        frame = frame.rename(names)
+        own_text = [pl.col(field) for field in texts]
+        text = own_text if "text" in texts or title is None else [sentence(pl.col(title)), *own_text]
+        marks = [_attributes(field, fields[field]) for field in plain]
+        return items(
+            frame.select(
+                item_id=pl.col(self.settings.item_field),
+                title=pl.col(title) if title else pl.lit(None, dtype=pl.String),
+                text=joined_text(*text) if text else pl.lit(None, dtype=pl.String),
+                attributes=pl.concat_list(marks) if marks else pl.lit(None),
+                image=pl.col("image") if "image" in fields else pl.lit(None, dtype=pl.String),
+            )
+        )
+
+
+def typed_header(path: Path) -> dict[str, str]:
+    """Return type by column name of an atomic file.
+
+    Raises:
+        DataError: a column that is not written ``name:type`` with a type RecBole knows.
+    """
+    fields = {}
+    for column in header_of(path, "\t", None):
+        name, _, kind = column.partition(":")
+        if kind not in _KINDS:
+            cause = f"column {column!r} has no type"
+            raise DataError(f"file {path}", cause, f"Write it as {name or 'name'}:token ({', '.join(_KINDS)}).")
+        fields[name] = kind
+    return fields
+
+
+def _require(path: Path, field: str, fields: dict[str, str]) -> None:
+    if field not in fields:
+        raise DataError(f"file {path}", f"has no column {field!r}", did_you_mean(field, fields))
+
+
+def _attributes(field: str, kind: str) -> pl.Expr:
+    """``year:1995`` for a token; one a token for a sequence. Our own ``attributes`` are read as written."""
+    tokens = pl.col(field).str.split(" ") if kind == "token_seq" else pl.concat_list(pl.col(field))
+    if field == "attributes":
+        return tokens.list.eval(pl.element().map_elements(unquote, return_dtype=pl.String)).fill_null([])
+    kept = tokens.list.eval(pl.element().filter(pl.element().str.len_bytes() > 0))
+    return kept.list.eval(f"{field}:" + pl.element()).list.drop_nulls().fill_null([])
+
+
+def _only_name(raw: Path) -> str:
+    ending = re.compile(rf"(\.({'|'.join(_PARTS)}))?\.inter$")
+    names = sorted({ending.sub("", path.name) for path in raw.glob("*.inter")})
+    if len(names) != 1:
+        cause = f"holds the .inter files of {', '.join(names)}" if names else "holds no .inter file"
+        raise DataError(f"folder {raw}", cause, "Put one data set there, or set the setting name.")
+    return names[0]
+
+
+def write_atomic(dataset: Dataset, split: Split | None, folder: Path, *, name: str | None = None) -> list[Path]:
+    """Write a data set as atomic files that RecBole and ``Atomic`` read.
+
+    White space inside titles and texts becomes one blank (the format has no
+    quoting); attributes are percent-encoded, so they come back exactly.
+
+    Args:
+        split: writes ``<name>.train.inter``, ``.valid.inter`` and ``.test.inter`` (RecBole's
+            ``benchmark_filename``); ``None`` writes one ``<name>.inter``.
+        name: stem of the files; by default the data set's name.
+
+    Returns:
+        The paths written: the interactions, then ``<name>.item``.
+    """
+    name = name or dataset.name
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = _inter_frame(dataset)
+    if split is None:
+        paths = [_write(frame, folder / f"{name}.inter")]
+    else:
+        paths = [
+            _write(frame.filter(pl.Series(split.part == number)), folder / f"{name}.{part}.inter")
+            for number, part in enumerate(_PARTS)
+        ]
+    return [*paths, _write(_item_frame(dataset), folder / f"{name}.item")]
+
+
+def _inter_frame(dataset: Dataset) -> pl.DataFrame:
+    data = dataset.interactions
+    columns: dict[str, pl.Series | np.ndarray] = {
+        "user_id:token": dataset.users.ids.gather(data.user_idx),
+        "item_id:token": dataset.items.ids.gather(data.item_idx),
+    }
+    optional = {"rating:float": data.rating, "timestamp:float": data.timestamp, "weight:float": data.weight}
+    frame = pl.DataFrame(columns | {key: value for key, value in optional.items() if value is not None})
+    return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
+
+
+def _item_frame(dataset: Dataset) -> pl.DataFrame:
+    table = dataset.item_table
+    one_line = [pl.col(column).str.replace_all(r"\s+", " ").str.strip_chars() for column in ("title", "text", "image")]
+    encoded = pl.element().map_elements(lambda text: quote(text, safe=":'&!()*,./-_"), return_dtype=pl.String)
+    frame = table.with_columns(*one_line, pl.col("attributes").list.eval(encoded).list.join(" "))
+    return frame.select(
+        pl.col("item_id").alias("item_id:token"), pl.col("title").alias("title:token_seq"),
+        pl.col("text").alias("text:token_seq"), pl.col("attributes").alias("attributes:token_seq"),
+        pl.col("image").alias("image:token"),
+    )  # fmt: skip
+
+
+def _write(frame: pl.DataFrame, path: Path) -> Path:
+    ids: Sequence[str] = [column for column in frame.columns if column.endswith(":token")]
+    for column in ids:
+        if frame[column].str.contains(r"[\t\r\n]").any():
+            raise DataError(f"file {path}", f"{column} holds a tab or a new line", "The format cannot write it.")
+    frame.write_csv(path, separator="\t", quote_style="never")
+    return path
