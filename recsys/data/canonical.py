@@ -82,7 +82,9 @@ def canonicalise(tables: Tables, settings: CanonicalSettings, name: str, folder:
     filters.drop_outside_core(rows, *settings.least())
     items = read_items(tables.items, name, rows.counts)
     users, item_table, interactions = _number(rows, items, keep_idle=settings.keeps_idle_items())
-    run.log(f"{name}: {len(interactions):,} of {n_read:,} interactions, {len(users):,} users, {len(item_table):,} items")
+    run.log(
+        f"{name}: {len(interactions):,} of {n_read:,} interactions, {len(users):,} users, {len(item_table):,} items"
+    )
     counts = write_dataset(folder, name, users, item_table, interactions, tables.features, rows.counts)
     return counts
 
@@ -214,7 +216,7 @@ def _order(frame: pl.DataFrame) -> np.ndarray:
     user = frame["user_idx"].to_numpy()
     if frame["timestamp"].null_count():
         return np.argsort(user, kind="stable")
-    return np.lexsort((frame["timestamp"].to_numpy(), user))
+    return filters.stable_order(user, frame["timestamp"].to_numpy())
 
 
 def _count_items(rows: Rows, table: pl.Series, used: pl.Series, *, keep_idle: bool) -> None:

@@ -123,32 +123,34 @@ def drop_duplicates(rows: Rows, keep: str) -> None:
     if keep == "keep":
         return
     pair = rows.column("user_idx").astype(np.int64) * len(rows.items) + rows.column("item_idx")
-    ordered = np.sort(pair)
-    if not (ordered[1:] == ordered[:-1]).any():
+    order = np.argsort(pair, kind="stable")
+    equal = pair[order[1:]] == pair[order[:-1]]
+    if not equal.any():
         return
-    n_rows = len(pair)
-    part = rows.column("part").astype(np.int8) if rows.has("part") else np.zeros(n_rows, dtype=np.int8)
-    time = rows.column("timestamp") if rows.has("timestamp") else np.zeros(n_rows, dtype=np.int64)
+    among = order[np.append(False, equal) | np.append(equal, False)]  # the rows of pairs that occur twice or more
+    zeros = np.zeros(len(among), dtype=np.int64)
+    part = rows.column("part")[among].astype(np.int64) if rows.has("part") else zeros
+    time = rows.column("timestamp")[among] if rows.has("timestamp") else zeros
     # lexsort is stable, so input order decides last; the row to keep ends (or begins) each run of equal pairs.
-    order = np.lexsort((time, -part if keep == "last" else part, pair))
-    begins = np.append(True, pair[order][1:] != pair[order][:-1])
-    run = np.cumsum(begins) - 1
-    kept = order[np.append(begins[1:], True)] if keep == "last" else order[begins]
+    among_order = np.lexsort((time, -part if keep == "last" else part, pair[among]))
+    among, part = among[among_order], part[among_order]
+    begins = np.append(True, pair[among[1:]] != pair[among[:-1]])
+    kept = np.append(begins[1:], True) if keep == "last" else begins
     if keep == "error":
-        first = int(order[~begins].min())
-        raise DataError(
-            f"data set {rows.name!r}",
-            f"the same user and item more than once ({n_rows - len(kept):,} repeats, {rows.label(first)})",
-            "Remove the repeats, or set data.duplicates to 'last', 'first' or 'keep'.",
-        )
-    repeated = np.ones(n_rows, dtype=bool)
-    repeated[kept] = False
-    later_part = np.zeros(n_rows, dtype=bool)
-    later_part[order] = part[order] != part[kept][run]
+        cause = f"the same user and item more than once ({(~kept).sum():,} repeats, {rows.label(among[~kept].min())})"
+        remedy = "Remove the repeats, or set duplicates to 'last', 'first' or 'keep'."
+        raise DataError(f"data set {rows.name!r}", cause, remedy)
+    later = part != part[kept][np.cumsum(begins) - 1]
     which = "newest" if keep == "last" else "oldest"
-    rows.count("repeated (user, item) rows in a later part than the one kept: dropped", pl.Series(later_part))
-    rows.count(f"repeated (user, item) rows, the {which} kept: dropped", pl.Series(repeated & ~later_part))
-    rows.frame = rows.frame.filter(pl.Series(~repeated))
+    rows.count("repeated (user, item) rows in a later part than the one kept: dropped", _mask(pair, among[later]))
+    rows.count(f"repeated (user, item) rows, the {which} kept: dropped", _mask(pair, among[~kept & ~later]))
+    rows.frame = rows.frame.filter(~_mask(pair, among[~kept]))
+
+
+def _mask(like: np.ndarray, positions: np.ndarray) -> pl.Series:
+    mask = np.zeros(len(like), dtype=bool)
+    mask[positions] = True
+    return pl.Series(mask)
 
 
 def drop_low_ratings(rows: Rows, min_rating: float | None) -> None:
@@ -207,3 +209,16 @@ def core(user: np.ndarray, item: np.ndarray, min_user: int, min_item: int) -> tu
 
 def _n_distinct(numbers: np.ndarray) -> int:
     return int(np.count_nonzero(np.bincount(numbers)))
+
+
+def stable_order(major: np.ndarray, minor: np.ndarray) -> np.ndarray:
+    """Return the order by ``major``, then ``minor``, then position; non-negative and any integers, ``[n]``.
+
+    Two keys that fit into one integer are sorted as one, three times as fast as ``numpy.lexsort``.
+    """
+    if not len(major):
+        return np.zeros(0, dtype=np.int64)
+    low, span = int(minor.min()), int(minor.max()) - int(minor.min()) + 1
+    if (int(major.max()) + 1) * span >= 2**63:
+        return np.lexsort((minor, major))
+    return np.argsort(major.astype(np.int64) * span + (minor.astype(np.int64) - low), kind="stable")

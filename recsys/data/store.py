@@ -1,10 +1,10 @@
 """Data set folders: what canonicalisation writes, and how it is read back.
 
-    interactions.parquet   user_idx, item_idx (UInt32), rating, timestamp, weight, part where there is one
-    users.parquet          user_id; the row number is the idx
-    items.parquet          the columns of ITEM_SCHEMA; the row number is the idx
-    features/<name>.npy    float32 [n_items, dim], a NaN row where an item has none
-    dataset.json           name, sizes, counts; written last
+interactions.parquet   user_idx, item_idx (UInt32), rating, timestamp, weight, part where there is one
+users.parquet          user_id; the row number is the idx
+items.parquet          the columns of ITEM_SCHEMA; the row number is the idx
+features/<name>.npy    float32 [n_items, dim], a NaN row where an item has none
+dataset.json           name, sizes, counts; written last
 """
 
 from __future__ import annotations
