@@ -227,7 +227,7 @@ def _count_items(rows: Rows, table: pl.Series, used: pl.Series, *, keep_idle: bo
             f"no item of the interactions ({used[0]!r}, …) has a row in the item table ({table[0]!r}, …)",
             "Check that both tables name items by the same ids.",
         )
-    if len(added):
+    if len(added) and len(table):
         what = "items without a row in the item table: row added"
         rows.counts.append(Count(what, len(added), f"first: {added[0]!r}"))
     idle = table.filter(~table.is_in(used.implode()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from recsys.core.errors import DataError
@@ -86,7 +88,7 @@ def _check_time(split: Split) -> None:
     time = times_of(split.dataset, split.kind)
     parts = [time[split.part == label] for label in (TRAIN, VALID, TEST)]
     parts = [times for times in parts if len(times)]
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in pairwise(parts):
         if before.max() >= after.min():
             _broken(split, "an interaction of an earlier part is not older than all of the later part")
 
