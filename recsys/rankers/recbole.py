@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 from pydantic import Field
 
 from recsys.core.config import Settings as BaseSettings
@@ -23,11 +22,10 @@ from recsys.core.protocols import Validator
 from recsys.core.runtime import Run, stopwatch
 from recsys.core.values import FitLog, Histories, Interactions, ItemFeatures, Query
 from recsys.rankers import recbole_compat as compat
+from recsys.rankers import recbole_parts as parts
 
 if TYPE_CHECKING:
     import torch
-
-WEIGHTS, OTHER = "weights/", "other/"
 
 
 class RecBole:
@@ -37,7 +35,8 @@ class RecBole:
     are told apart by ``Query.user_idx`` and ``Query.histories`` is not looked at.
     Sequential models read the last ``MAX_ITEM_LIST_LENGTH`` items of the history,
     so never-seen users work, except in the few that embed users as well (Caser,
-    FPMC, HGN, ...). An empty history says nothing: all items then score 0.
+    FPMC, HGN, …). An unknown user without history has given nothing to go by, nor has an
+    empty sequence: all items then score 0.
 
     Item features are not used. A restored ranker runs on the CPU.
     """
@@ -65,33 +64,38 @@ class RecBole:
             RankerError: nothing to learn from, or RecBole gives up (a loss that is NaN).
         """
         settings, seed = self.settings, run.key("recbole", self.settings.model)
+        started = time.perf_counter()
         with stopwatch() as times, compat.recbole_session(seed):
-            rows = self._rows(train)
-            self._fitted = fitted = self._build(rows, seed, run.torch_device())
+            fitted, dataset = self._build(self._rows(train), seed, run.torch_device())
             compat.seed_all(seed)
-            trainer = compat.make_trainer(fitted.config, fitted.model, _Validated)
-            trainer.follow(self, valid, run.bar(range(trainer.epochs), f"RecBole {settings.model}", trainer.epochs))
+            trainer = parts.make_trainer(fitted.config, fitted.model, _Validated)
+            ticks = run.bar(range(trainer.epochs), f"RecBole {settings.model}", trainer.epochs)
+            trainer.follow(self, valid, ticks, started)
+            self._fitted, done = fitted, False  # set already, for the validator to score
             try:
-                trainer.fit(compat.make_loader(fitted.config, fitted.dataset), valid, verbose=False)
+                trainer.fit(parts.make_loader(fitted.config, dataset), valid, verbose=False)
+                done = True
             except (ValueError, RuntimeError, ModuleNotFoundError) as error:  # RuntimeError: torch, NotImplemented
                 if trainer.validating:
                     raise
                 raise self._gave_up(error) from error
+            finally:
+                self._fitted = fitted if done else None
             if trainer.best_state:
-                load_model(fitted.model, trainer.best_state)
+                parts.load_model(fitted.model, trainer.best_state)
         one_shot = fitted.config["MODEL_TYPE"].name == "TRADITIONAL"
         return FitLog(trainer.rows, 0 if one_shot else trainer.best_epoch or trainer.last_epoch, trainer.best, **times)
 
     def score(self, query: Query) -> np.ndarray:
         fitted = self._require_fitted()
-        self._check_users(query, fitted)
-        scores = np.empty((len(query), fitted.rows.n_items), dtype=np.float32)
-        size = self.settings.score_batch_size
+        query = self._known_users(query, fitted)
+        n = len(query)
+        scores = np.empty((n, fitted.rows.n_items), dtype=np.float32)
+        n_batches = -(-n // self.settings.score_batch_size)
         with compat.recbole_session(fitted.seed):
             fitted.model.eval()
-            for start in range(0, len(query), size):
-                batch = query.take(np.arange(start, min(start + size, len(query))))
-                scores[start : start + size] = self._score_batch(fitted, batch)
+            for rows in np.array_split(np.arange(n), n_batches) if n else ():  # no small rest: it would round otherwise
+                scores[rows] = self._score_batch(fitted, query.take(rows))
         if not np.isfinite(scores).all():
             raise RankerError(
                 f"RecBole {self.settings.model}", "it gives scores that are not finite", "Lower its learning_rate."
@@ -102,7 +106,7 @@ class RecBole:
         fitted = self._require_fitted()
         rows = {"rows/indptr": fitted.rows.indptr, "rows/items": fitted.rows.items}
         numbers = {"seed": np.array([fitted.seed]), "n_items": np.array([fitted.rows.n_items])}
-        return {**rows, **numbers, **dump_model(fitted.model)}
+        return {**rows, **numbers, **parts.dump_model(fitted.model)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Rebuild the model as it was built for training, then load what it had learned.
@@ -114,8 +118,8 @@ class RecBole:
         rows = Histories(state["rows/indptr"], state["rows/items"], int(state["n_items"][0]))
         seed = int(state["seed"][0])
         with compat.recbole_session(seed):
-            self._fitted = self._build(rows, seed, torch.device("cpu"))
-            load_model(self._fitted.model, state)
+            self._fitted, _ = self._build(rows, seed, torch.device("cpu"))
+            parts.load_model(self._fitted.model, state)
 
     def _rows(self, train: Interactions) -> Histories:
         """Sequences in time order; for general models, each pair once."""
@@ -130,7 +134,8 @@ class RecBole:
             raise RankerError(f"RecBole {self.settings.model}", what, "Check the split and the filters of the data.")
         return rows
 
-    def _build(self, rows: Histories, seed: int, device: torch.device) -> _Fitted:
+    def _build(self, rows: Histories, seed: int, device: torch.device) -> tuple[_Fitted, Any]:
+        """Return the untrained model, and the data set that it trains on."""
         settings = self.settings
         params = {
             **settings.params,
@@ -140,17 +145,17 @@ class RecBole:
             "stopping_step": settings.stopping_step,
         }
         try:
-            config = compat.make_config(settings.model, params, seed, device)
-            dataset = compat.make_dataset(config, rows)
+            config = parts.make_config(settings.model, params, seed, device)
+            dataset = parts.make_dataset(config, rows)
             compat.seed_all(seed)
-            model = compat.make_model(config, dataset)
+            model = parts.make_model(config, dataset)
         except ModuleNotFoundError as error:
             raise self._gave_up(error) from error
         except (ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:
             raise ConfigError(
                 f"RecBole {settings.model}", f"it refuses its parameters: {error}", "See ranker.params."
             ) from error
-        return _Fitted(rows, seed, config, dataset, model)
+        return _Fitted(rows, seed, config, model), dataset
 
     def _gave_up(self, error: Exception) -> RankerError:
         remedy = "See ranker.params: a smaller learning_rate, other negatives."
@@ -163,28 +168,30 @@ class RecBole:
             raise RankerError(f"RecBole {self.settings.model}", "it is not fitted", "Call fit or restore first.")
         return self._fitted
 
-    def _check_users(self, query: Query, fitted: _Fitted) -> None:
-        if self.kind == compat.SEQUENTIAL and not compat.embeds_users(self.settings.model):
-            return
-        outside = np.flatnonzero((query.user_idx < 0) | (query.user_idx >= len(fitted.rows)))
-        if len(outside):
+    def _known_users(self, query: Query, fitted: _Fitted) -> Query:
+        """Return the query with -1 for every user without a row in the model; refuse them where a row is needed."""
+        known = np.where(query.user_idx < len(fitted.rows), query.user_idx, -1)
+        strangers = np.flatnonzero((known < 0) & (np.diff(query.histories.indptr) > 0))
+        if len(strangers) and (self.kind == compat.GENERAL or compat.embeds_users(self.settings.model)):
             raise RankerError(
                 f"RecBole {self.settings.model}",
-                f"query {outside[0]} is not a user of the training data, and this model knows those alone",
+                f"query {strangers[0]} is not a user of the training data, and this model knows those alone",
                 "Train again with that user, or use a ranker that folds users in: ease, item_knn, sasrec.",
             )
+        return Query(query.histories, known)
 
     def _score_batch(self, fitted: _Fitted, query: Query) -> np.ndarray:
         """Return ``[n, n_items]``, RecBole's column of the padding item taken away."""
         import torch
 
-        batch = compat.make_batch(fitted.config, query, sequential=self.kind == compat.SEQUENTIAL)
+        batch = parts.make_batch(fitted.config, query, sequential=self.kind == compat.SEQUENTIAL)
         with torch.no_grad():
-            scores = compat.full_scores(fitted.model, batch, fitted.rows.n_items + 1)  # [n, n_items + 1]
+            scores = parts.full_scores(fitted.model, batch, fitted.rows.n_items + 1)  # [n, n_items + 1]
         scores = scores[:, 1:].float().cpu().numpy()
-        if self.kind == compat.SEQUENTIAL:
-            scores = np.where(np.diff(query.histories.indptr)[:, None] > 0, scores, np.float32(0.0))
-        return scores
+        nothing = np.diff(query.histories.indptr) == 0
+        if self.kind != compat.SEQUENTIAL:
+            nothing &= query.user_idx < 0
+        return np.where(nothing[:, None], np.float32(0.0), scores)
 
 
 @dataclass(frozen=True)
@@ -194,16 +201,14 @@ class _Fitted:
     rows: Histories
     seed: int
     config: Any
-    dataset: Any
     model: Any
 
 
 class _Validated:
     """Put before a RecBole trainer: validates with our evaluator and keeps the best state in memory."""
 
-    def follow(self, ranker: RecBole, valid: Validator | None, ticks: Any) -> None:
-        self.ranker, self.valid, self.ticks = ranker, valid, iter(ticks)
-        self.started = time.perf_counter()
+    def follow(self, ranker: RecBole, valid: Validator | None, ticks: Any, started: float) -> None:
+        self.ranker, self.valid, self.ticks, self.started = ranker, valid, iter(ticks), started
         self.rows: list[dict[str, Any]] = []
         self.best_state: dict[str, np.ndarray] = {}
         self.best: dict[str, float] = {}
@@ -228,56 +233,4 @@ class _Validated:
         if self.valid is not None and self.rows:
             row = self.rows[-1]
             self.best = {key: row[key] for key in row if key not in ("epoch", "loss", "wall_s")}
-            self.best_epoch, self.best_state = epoch + 1, dump_model(self.model)  # type: ignore[attr-defined]
-
-
-def dump_model(model: Any) -> dict[str, np.ndarray]:
-    """Return a RecBole model's weights and its ``other_parameter`` as arrays; sparse matrices as CSR parts.
-
-    Raises:
-        RankerError: a part that is neither a tensor, an array, a sparse matrix, a number nor ``None``.
-    """
-    arrays = {f"{WEIGHTS}{name}": _to_numpy(value) for name, value in model.state_dict().items()}
-    for name, value in model.other_parameter().items():
-        if sp.issparse(value):
-            csr = value.tocsr()
-            parts = {"data": csr.data, "indices": csr.indices, "indptr": csr.indptr, "shape": np.array(csr.shape)}
-            arrays.update({f"{OTHER}{name}/{part}": np.array(array) for part, array in parts.items()})
-        elif hasattr(value, "detach"):
-            arrays[f"{OTHER}{name}/tensor"] = _to_numpy(value)
-        elif isinstance(value, (np.ndarray, np.generic, int, float)):
-            arrays[f"{OTHER}{name}/array"] = np.array(value)
-        elif value is not None:
-            raise RankerError(
-                f"RecBole {type(model).__name__}", f"its part {name!r} cannot be kept as arrays", "Use another model."
-            )
-    return arrays
-
-
-def load_model(model: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put what ``dump_model`` returned back into a model of the same shape."""
-    import torch
-
-    device = next(model.parameters()).device
-    tensor = lambda array: torch.from_numpy(np.array(array)).to(device)  # noqa: E731
-    weights = {key.removeprefix(WEIGHTS): tensor(array) for key, array in arrays.items() if key.startswith(WEIGHTS)}
-    model.load_state_dict(weights)
-    parts: dict[str, dict[str, np.ndarray]] = {name: {} for name in model.other_parameter()}
-    for key, array in arrays.items():
-        if key.startswith(OTHER):
-            name, _, part = key.removeprefix(OTHER).rpartition("/")
-            parts[name][part] = np.array(array)
-    model.load_other_parameter({name: _joined(part, tensor) for name, part in parts.items()})
-
-
-def _joined(parts: Mapping[str, np.ndarray], tensor: Any) -> Any:
-    if "indptr" in parts:
-        csr = (parts["data"], parts["indices"], parts["indptr"])
-        return sp.csr_matrix(csr, shape=tuple(parts["shape"].tolist()))
-    if "tensor" in parts:
-        return tensor(parts["tensor"])
-    return parts.get("array")
-
-
-def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().copy()
+            self.best_epoch, self.best_state = epoch + 1, parts.dump_model(self.model)  # type: ignore[attr-defined]
