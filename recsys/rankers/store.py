@@ -1,0 +1,60 @@
+"""A fitted ranker in a folder: its name and settings as JSON, its state as safetensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recsys.core.artifact import read_arrays, write_arrays, write_json
+from recsys.core.config import Settings, make_settings
+from recsys.core.errors import ArtifactError, ConfigError
+from recsys.core.protocols import Ranker
+from recsys.rankers import RANKERS
+
+ABOUT, STATE = "ranker.json", "state.safetensors"
+
+
+def make_ranker(config: Mapping[str, Any], where: str = "ranker") -> Ranker:
+    """Build an unfitted ranker from ``{"name": …, setting: …}``.
+
+    Raises:
+        ConfigError: no name, an unknown name, or a setting that does not fit.
+    """
+    settings = {key: value for key, value in config.items() if key != "name"}
+    if "name" not in config:
+        raise ConfigError(f"setting {where}.name", "missing", "One of: " + ", ".join(RANKERS))
+    kind = RANKERS.load(config["name"])
+    return kind(make_settings(kind.Settings, settings, f"{where}.{config['name']}"))
+
+
+def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ranker's configuration with every default filled in."""
+    return {"name": config["name"], **settings_of(make_ranker(config)).model_dump(mode="json")}
+
+
+def settings_of(ranker: Ranker) -> Settings:
+    """Return the ranker's settings."""
+    return ranker.settings
+
+
+def save_ranker(ranker: Ranker, config: Mapping[str, Any], folder: Path) -> None:
+    """Write a fitted ranker into ``folder``."""
+    write_arrays(folder / STATE, ranker.state())
+    write_json(folder / ABOUT, dict(config))
+
+
+def load_ranker(folder: Path) -> Ranker:
+    """Read what ``save_ranker`` wrote; its scores are those of the saved ranker.
+
+    Raises:
+        ArtifactError: a file is missing or damaged.
+    """
+    try:
+        config = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"ranker {folder}", f"{ABOUT} cannot be read ({error})", "Train it again.") from None
+    ranker = make_ranker(config)
+    ranker.restore(read_arrays(folder / STATE))
+    return ranker

@@ -1,0 +1,227 @@
+"""The main street: data → split → items → ranker → evaluation, each step an artifact made once.
+
+``RunConfig`` is the TOML of a run. ``Workflow`` makes the steps that are missing and reuses
+the others: a step's key holds its own settings and the keys of the steps it builds on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from recsys.core.artifact import Artifact, ArtifactStore
+from recsys.core.config import Settings, apply_overrides, make_settings, read_toml
+from recsys.core.errors import ConfigError
+from recsys.core.protocols import Ranker
+from recsys.core.runtime import Run, to_stderr
+from recsys.core.values import Dataset, ItemFeatures, Split
+from recsys.data import SOURCES
+from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset, load_features
+from recsys.data.splits import SplitSettings, load_split, make_split, save_split
+from recsys.evaluation.task import EvaluationSettings
+from recsys.items import ENCODERS
+from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker
+
+Part = Literal["valid", "test"]
+
+
+class DataSettings(Settings):
+    """Section ``[data]``: where interactions and items come from."""
+
+    source: str = Field("ml-100k", description="Data set or file format: see recsys data --list.")
+    raw: Path = Field(Path("data/raw"), description="Folder of the raw files.")
+    options: dict[str, Any] = Field({}, description="Settings of the source: see recsys data --list NAME.")
+    prepare: CanonicalSettings = Field(CanonicalSettings(), description="Thresholds, k-core, duplicates.")
+
+
+class ItemSettings(Settings):
+    """Section ``[items]``: how items become vectors."""
+
+    text: str = Field("minilm", description="Text encoder, or 'none'.")
+    options: dict[str, Any] = Field({}, description="Settings of the encoder.")
+
+
+class RunSettings(Settings):
+    """Section ``[run]``: what is not part of a result's meaning, but for the seed."""
+
+    seed: int = Field(0, ge=0, description="Of initial weights, batches and negatives.")
+    device: str = Field("cpu", description="cpu, cuda or auto.")
+    artifacts: Path = Field(Path("data/artifacts"), description="Folder of all results.")
+
+
+class RunConfig(Settings):
+    """A whole run: one TOML file."""
+
+    data: DataSettings = Field(DataSettings(), description="Where interactions and items come from.")
+    split: SplitSettings = Field(SplitSettings(), description="What is learned from, chosen by and tested on.")
+    items: ItemSettings = Field(ItemSettings(), description="How items become vectors.")
+    ranker: dict[str, Any] = Field({"name": "ease"}, description="name, and the settings of that ranker.")
+    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="How rankers are measured.")
+    run: RunSettings = Field(RunSettings(), description="Seed, device, folder of results.")
+
+
+def read_config(path: Path | None, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Read a run's TOML (or only defaults) with ``--set`` values on top.
+
+    Raises:
+        ConfigError: an unknown section or key, or a value that does not fit.
+    """
+    values = apply_overrides(read_toml(path) if path else {}, overrides)
+    parts = {}
+    for name, section in values.items():
+        field = RunConfig.model_fields.get(name)
+        if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            if not isinstance(section, Mapping):
+                raise ConfigError(f"setting {name}", "is a section, not a value", f"Write [{name}] and keys below it.")
+            section = make_settings(field.annotation, section, name)
+        parts[name] = section
+    return make_settings(RunConfig, parts, "config")
+
+
+class Workflow:
+    """Makes and opens the artifacts of one configuration.
+
+    Args:
+        config: the run.
+        progress: show progress bars.
+        log: receives one line of text at a time.
+    """
+
+    def __init__(self, config: RunConfig, *, progress: bool = False, log: Callable[[str], None] = to_stderr) -> None:
+        self.config = config
+        self.store = ArtifactStore(config.run.artifacts)
+        self.run = Run(seed=config.run.seed, device=config.run.device, progress=progress, log=log)
+
+    # -- steps -----------------------------------------------------------------------------------------------
+
+    def data(self) -> Artifact:
+        """Canonical tables of the source."""
+        settings = self.config.data
+        kind = SOURCES.load(settings.source)
+        source = kind(make_settings(kind.Settings, settings.options, "data.options"))
+        config = {
+            "source": settings.source, "options": source.settings.model_dump(mode="json"),
+            "prepare": settings.prepare.model_dump(mode="json"), "files": fingerprint(settings.raw),
+        }  # fmt: skip
+
+        def write(folder: Path) -> dict[str, Any]:
+            tables = source.tables(settings.raw, run=self.run)
+            counts = canonicalise(tables, settings.prepare, settings.source, folder, run=self.run)
+            return {"counts": [asdict(count) for count in counts]}
+
+        return self.store.build("data", settings.source, config=config, write=write)
+
+    def split(self) -> Artifact:
+        """Which interaction is train, valid or test."""
+        settings, parent = self.config.split, self.data()
+
+        def write(folder: Path) -> dict[str, int]:
+            split = make_split(self.dataset, settings, run=self.run)
+            save_split(split, folder)
+            return {"train": len(split.train), "valid": len(split.valid), "test": len(split.test)}
+
+        name = f"{self.config.data.source}-{settings.kind}"
+        return self.store.build("split", name, config=settings.model_dump(mode="json"), parents=[parent], write=write)
+
+    def items(self) -> Artifact | None:
+        """Item vectors of the configured encoders; ``None`` when there are none."""
+        import numpy as np
+
+        settings, parent = self.config.items, self.data()
+        if settings.text == "none":
+            return None
+        kind = ENCODERS.load(settings.text)
+        encoder = kind(make_settings(kind.Settings, settings.options, f"items.{settings.text}"))
+        config = {"encoder": settings.text, "options": encoder.settings.model_dump(mode="json")}
+
+        def write(folder: Path) -> dict[str, Any]:
+            vectors = encoder.encode(self.dataset.item_table, run=self.run)
+            np.save(folder / f"{encoder.modality}.npy", vectors, allow_pickle=False)
+            return {"items": len(vectors), "dim": vectors.shape[1], "encoded": int((~np.isnan(vectors[:, 0])).sum())}
+
+        name = f"{self.config.data.source}-{settings.text}"
+        return self.store.build("items", name, config=config, parents=[parent], write=write)
+
+    def train(self, ranker: Mapping[str, Any] | None = None) -> Artifact:
+        """A fitted ranker (by default the configured one); an interrupted run goes on where it was."""
+        from recsys.evaluation.evaluator import make_validator
+
+        chosen = resolved(ranker or self.config.ranker)
+        items = self.items()
+        parents = [self.split(), *([items] if items else [])]
+        metric = self.config.evaluation.metric
+        config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric}
+
+        def write(folder: Path) -> dict[str, Any]:
+            model = make_ranker(chosen)
+            valid = make_validator(self.loaded_split, self.config.evaluation) if len(self.loaded_split.valid) else None
+            run = self.run.at(folder / "training")
+            log = model.fit(self.loaded_split.train, self.features, valid=valid, run=run)
+            save_ranker(model, chosen, folder)
+            (folder / "training" / "checkpoint.safetensors").unlink(missing_ok=True)
+            return {
+                "best": dict(log.best), "best_epoch": log.best_epoch, "rows": [dict(row) for row in log.rows],
+                "fit_wall_s": log.wall_s, "fit_cpu_s": log.cpu_s,
+                "n_parameters": sum(int(array.size) for array in model.state().values()),
+            }  # fmt: skip
+
+        return self.store.build("ranker", chosen["name"], config=config, parents=parents, write=write, resumable=True)
+
+    def evaluate(self, trained: Artifact, part: Part = "test") -> Artifact:
+        """Metrics of a trained ranker of this configuration's split."""
+        from recsys.evaluation.evaluator import evaluate
+
+        config = {"part": part, "evaluation": self.config.evaluation.model_dump(mode="json")}
+
+        def write(folder: Path) -> dict[str, Any]:
+            ranker = load_ranker(trained.path)
+            name = trained.manifest["name"]
+            result = evaluate(ranker, self.loaded_split, self.config.evaluation, part=part, run=self.run, name=name)
+            result.save(folder)
+            return result.summary
+
+        name = f"{trained.manifest['name']}-{part}"
+        return self.store.build("evaluation", name, config=config, parents=[trained], write=write)
+
+    # -- values ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return load_dataset(self.data().path)
+
+    @cached_property
+    def loaded_split(self) -> Split:
+        return load_split(self.dataset, self.split().path)
+
+    @cached_property
+    def features(self) -> ItemFeatures:
+        """Ready-made features of the source, and those encoded here."""
+        items = self.items()
+        return load_item_features(self.data().path, items.path if items else None)
+
+    def ranker(self, trained: Artifact) -> Ranker:
+        return load_ranker(trained.path)
+
+
+def load_item_features(data_folder: Path, items_folder: Path | None) -> ItemFeatures:
+    """Return all feature matrices; where both have a modality, the encoded one counts."""
+    import numpy as np
+
+    matrices = dict(load_features(data_folder).matrices)
+    if items_folder is not None:
+        for file in sorted(items_folder.glob("*.npy")):
+            matrices[file.stem] = np.load(file, allow_pickle=False)
+    return ItemFeatures(matrices)
+
+
+def fingerprint(raw: Path) -> list[list[Any]]:
+    """Return name, size and time of change of the files in ``raw``: other files, another data artifact."""
+    if not raw.is_dir():
+        return []
+    files = sorted(file for file in raw.iterdir() if file.is_file())
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
