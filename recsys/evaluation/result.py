@@ -52,7 +52,7 @@ class Evaluation:
     @cached_property
     def summary(self) -> dict[str, float]:
         """Mean over users of each metric."""
-        return {name: float(self.per_user[name].mean()) for name in self.metrics}
+        return {name: float(self.per_user[name].to_numpy().mean()) for name in self.metrics}
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import polars as pl
-import pytest
 
 from recsys.core.values import Dataset, Interactions, Query, Split, Vocabulary
 
@@ -30,15 +27,10 @@ class TableRanker:
         return self.table[query.user_idx]
 
 
-@pytest.fixture
-def world() -> Callable[..., Split]:
-    """Make a random world of 60 users and 40 items; the last two users have no train interaction."""
-
-    def build(kind: str = "random", seed: int = 0) -> Split:
-        rng = np.random.default_rng(seed)
-        pairs = np.flatnonzero(rng.random(60 * 40) < 0.3)
-        part = rng.choice(3, len(pairs), p=[0.6, 0.2, 0.2])
-        part[pairs // 40 >= 58] = 2
-        return make_split(pairs // 40, pairs % 40, part, 60, 40, kind=kind)
-
-    return build
+def random_split(kind: str = "random", seed: int = 0) -> Split:
+    """A random world of 60 users and 40 items; the last two users have no train interaction."""
+    rng = np.random.default_rng(seed)
+    pairs = np.flatnonzero(rng.random(60 * 40) < 0.3)
+    part = rng.choice(3, len(pairs), p=[0.6, 0.2, 0.2])
+    part[pairs // 40 >= 58] = 2
+    return make_split(pairs // 40, pairs % 40, part, 60, 40, kind=kind)
