@@ -47,7 +47,7 @@ def read_meta(path: Path, edition: str, *, drop_bad: bool, counts: list[Count], 
     if not (folder / "counts.json").is_file():
         _rewrite(path, edition, drop_bad, folder, run)
     counts.extend(Count(**entry) for entry in json.loads((folder / "counts.json").read_text(encoding="utf-8")))
-    return pl.scan_parquet(sorted(folder.glob("*.parquet")), glob=False).select(ITEM_SCHEMA)
+    return pl.scan_parquet(sorted(folder.glob("*.parquet")), glob=False).select(list(ITEM_SCHEMA))
 
 
 def _room(path: Path) -> Path:
@@ -116,8 +116,8 @@ def _items(path: Path, edition: str, drop_bad: bool, bad: list[str]) -> Iterator
     for row, value in rows:
         cause = value if isinstance(value, str) else ""
         item_id = value.get(key) if isinstance(value, dict) else None
-        if not cause and not (isinstance(item_id, str) and item_id):
-            cause = f"has no {key}"
+        if not cause and not (isinstance(item_id, str) and item_id.strip() and item_id.isprintable()):
+            cause = f"has no {key}" if not item_id else f"{key} is {item_id!r:.80}"
         if not cause:
             yield _item(item_id, value)
         elif drop_bad:
@@ -197,7 +197,7 @@ def _clean(value: Any) -> str | None:
     """Plain text: mark-up and character references are taken out."""
     if not isinstance(value, str):
         return None
-    text = html.unescape(value)
+    text = html.unescape(value).encode("utf-8", "replace").decode()  # JSON may hold half a character
     return _SPACE.sub(" ", _TAG.sub(" ", text)).strip() or None
 
 
@@ -226,4 +226,8 @@ def _image(value: dict[str, Any]) -> str | None:
     for image in images if isinstance(images, list) else []:
         if isinstance(image, dict):
             candidates += [image.get("hi_res"), image.get("large"), image.get("thumb")]
-    return next((url for url in candidates if isinstance(url, str) and url.startswith(("http://", "https://"))), None)
+    return next((url for url in candidates if _is_address(url)), None)
+
+
+def _is_address(url: Any) -> bool:
+    return isinstance(url, str) and url.startswith(("http://", "https://")) and url.isprintable()

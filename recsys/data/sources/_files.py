@@ -201,7 +201,7 @@ def scan_json_lines(path: Path, types: Types, required: Collection[str]) -> pl.L
     if rows:
         name = min(rows, key=rows.__getitem__)
         raise bad_value(path, rows[name] + 1, name, None, types[name])
-    return frame.select(types)
+    return frame.select(list(types))
 
 
 def _bad_json_line(path: Path, types: Types, required: Collection[str]) -> DataError | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +26,8 @@ from recsys.data.sources._files import ROW, bad_value, interactions, need, scan_
 from recsys.data.sources._items import no_items
 
 _PARTS = ("train", "valid", "test")
+_FIELDS = {"reviewerID": "user_id", "asin": "item_id", "overall": "rating", "unixReviewTime": "timestamp"}
+_FIELDS_2023 = {"user_id": "user_id", "parent_asin": "item_id", "rating": "rating", "timestamp": "timestamp"}
 
 
 class _Amazon:
@@ -41,7 +44,7 @@ class _Amazon:
         )
 
     edition: ClassVar[str]
-    fields: ClassVar[dict[str, str]]  # field of the file -> canonical column
+    fields: ClassVar[Mapping[str, str]]  # field of the file -> canonical column
     ticks: ClassVar[int] = 1  # of the file's clock in a second
     prefix: ClassVar[str] = ""
     endings: ClassVar[tuple[str, ...]]
@@ -79,14 +82,11 @@ class _Amazon:
 
     def _reviews(self, raw: Path) -> tuple[str, Path]:
         """Return the category and its reviews file."""
-        pattern = re.compile(
-            rf"{self.prefix}(?!meta_)(?P<name>.+?)(?P<ending>{'|'.join(map(re.escape, self.endings))})"
-        )
-        found: dict[str, Path] = {}
-        for path in sorted(raw.iterdir()) if raw.is_dir() else []:
-            match = pattern.fullmatch(path.name)
-            if match:
-                found.setdefault(match["name"], path)
+        names = "|".join(map(re.escape, self.endings))
+        pattern = re.compile(rf"{self.prefix}(?!meta_)(?P<name>.+?)(?P<ending>{names})")
+        matches = [pattern.fullmatch(path.name) for path in sorted(raw.iterdir())] if raw.is_dir() else []
+        usable = sorted(filter(None, matches), key=lambda match: self.endings.index(match["ending"]))
+        found = {match["name"]: raw / match.string for match in reversed(usable)}  # the first ending wins
         wanted = self.settings.category
         example = f"{self.prefix}{wanted or 'Baby'}{self.endings[0]}"
         if not found:
@@ -94,7 +94,9 @@ class _Amazon:
                 f"folder {raw}", f"holds no reviews file such as {example}", "Put the category's file there."
             )
         if wanted is None and len(found) > 1:
-            raise DataError(f"folder {raw}", f"holds {', '.join(found)}", "Set the setting category to one of them.")
+            raise DataError(
+                f"folder {raw}", f"holds {', '.join(sorted(found))}", "Set the setting category to one of them."
+            )
         name = wanted or next(iter(found))
         if name not in found:
             raise DataError(f"file {raw / example}", "is not there", did_you_mean(name, found))
@@ -115,9 +117,7 @@ class Amazon2014(_Amazon):
     """``reviews_<Category>.json.gz`` (or ``_5``) and ``meta_<Category>.json.gz``, whose lines are Python literals."""
 
     edition = "2014"
-    fields = {
-        "reviewerID": "user_id", "asin": "item_id", "overall": "rating", "unixReviewTime": "timestamp",
-    }  # fmt: skip
+    fields = _FIELDS
     prefix = "reviews_"
     endings = (".json.gz", ".json")
 
@@ -132,7 +132,7 @@ class Amazon2018(_Amazon):
     """``<Category>.json.gz`` (or ``_5``) and ``meta_<Category>.json.gz``."""
 
     edition = "2018"
-    fields = Amazon2014.fields
+    fields = _FIELDS
     endings = (".json.gz", ".json")
 
     def downloads(self) -> list[RemoteFile]:
@@ -150,7 +150,7 @@ class Amazon2023(_Amazon):
     """
 
     edition = "2023"
-    fields = {"user_id": "user_id", "parent_asin": "item_id", "rating": "rating", "timestamp": "timestamp"}
+    fields = _FIELDS_2023
     ticks = 1000
     endings = (
         ".jsonl.gz", ".jsonl", ".parquet", *(f".{part}.csv{gz}" for part in _PARTS for gz in (".gz", "")),
