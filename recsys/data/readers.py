@@ -10,6 +10,7 @@ import csv
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -71,16 +72,16 @@ def scan_table(path: Path, delimiter: str = "auto", *, as_text: bool = True) -> 
     try:
         if kind in PARQUET_SUFFIXES:
             table = pl.scan_parquet(path)
+        elif kind in JSON_SUFFIXES and as_text:
+            table = pl.scan_ndjson(path, schema=dict.fromkeys(_json_keys(path), pl.String))
         elif kind in JSON_SUFFIXES:
-            table = pl.scan_ndjson(path, infer_schema_length=JSON_LOOK_AHEAD if as_text else None)
-            if as_text:
-                table = pl.scan_ndjson(path, schema=dict.fromkeys(table.collect_schema(), pl.String))
+            table = pl.scan_ndjson(path, infer_schema_length=None)
         else:
             separator = CSV_DELIMITERS[kind] if delimiter == "auto" else delimiter
             table = pl.scan_csv(path, separator=separator, infer_schema=False)
         table.collect_schema()
         return table
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, OSError, EOFError, ValueError) as error:
         raise explain(path, error, delimiter) from error
 
 
@@ -127,10 +128,20 @@ def _bad_text(path: Path) -> Found | None:
     return None
 
 
+def _json_keys(path: Path) -> list[str]:
+    """The keys of the first lines, in order of appearance."""
+    with _open(path) as file:
+        rows = [json.loads(line) for line in islice(file, JSON_LOOK_AHEAD) if line.strip()]
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("not an object a line")
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
 def _bad_json(path: Path) -> Found | None:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not JSON")
 
+    shape_of: dict[str, str] = {}
     with _open(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -147,6 +158,11 @@ def _bad_json(path: Path) -> Found | None:
             if not isinstance(value, dict):
                 cause = f"a JSON {type(value).__name__}, not an object"
                 return number, cause, 'Write one object a line: {"user_id": "u1", "item_id": "i1"}.'
+            for key, cell in value.items():
+                shape = {list: "a list", dict: "an object"}.get(type(cell), "a plain value")
+                if cell is not None and shape_of.setdefault(key, shape) != shape:
+                    cause = f"{key!r} is {shape} here and {shape_of[key]} in an earlier line"
+                    return number, cause, "Write it in one way on every line."
     return None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -284,3 +286,19 @@ def test_damaged_split_files_are_named(tmp_path, name):
     (tmp_path / name).unlink()
     with pytest.raises(DataError, match=f"{name}.*no such file"):
         load_split(split.dataset, tmp_path)
+
+
+def test_movielens_100k_splits_into_the_counts_of_recboles_rule():
+    spec = importlib.util.find_spec("recbole")  # finds the wheel's data without importing it
+    if spec is None or spec.origin is None:
+        pytest.skip("needs the ml-100k files that recbole's wheel carries")
+    path = Path(spec.origin).parent / "dataset_example" / "ml-100k" / "ml-100k.inter"
+    table = pl.read_csv(path, separator="\t")
+    user, item, _, time = (table[column].to_numpy() for column in table.columns)
+    data = make_dataset(user - 1, item - 1, time)
+    sizes = {
+        kind: [len(part) for part in (split.train, split.valid, split.test)]
+        for kind in ("random", "leave_last")
+        for split in [split_of(data, kind)]
+    }
+    assert sizes == {"random": [80_808, 9_596, 9_596], "leave_last": [98_114, 943, 943]}

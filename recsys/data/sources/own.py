@@ -200,9 +200,13 @@ def _expand(raw: Path, patterns: tuple[str, ...], setting: str) -> Iterator[Path
 def _required(schema: pl.Schema, name: str, setting: str, path: Path) -> str:
     if name in schema:
         return name
+    if not schema:
+        raise DataError(f"file {path}", "it has no rows", "Export or fetch it again.")
     close = did_you_mean(name, schema)
-    columns = f" (it has: {', '.join(schema)})" if close.startswith("Did") else ""
-    raise DataError(f"file {path}", f"no column {name!r}{columns}", f"{close} Set {setting} to the right name.")
+    remedy = f"Set {setting} to the right name; the file must begin with a header line."
+    if close.startswith("Did"):
+        remedy = f"{close} Set {setting} to it."
+    raise DataError(f"file {path}", f"no column {name!r} (it has: {', '.join(schema)})", remedy)
 
 
 def _optional(schema: pl.Schema, given: str | None, default: str, setting: str, path: Path) -> str | None:

@@ -1,0 +1,137 @@
+"""Ways to break the input, each with the message it gets: file, row or column, and what to do."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from recsys.core.config import make_settings
+from recsys.core.errors import DataError
+from recsys.core.runtime import Run
+from recsys.data.canonical import CanonicalSettings, canonicalise
+from recsys.data.sources.own import OwnTables
+
+QUIET = Run(log=lambda message: None)
+CSV = "user_id,item_id,rating,timestamp\n"
+LINE = '{"user_id": "u", "item_id": "a", "rating": 4}\n'
+WHOLE_GZIP = gzip.compress(b"".join(b"u%d,a,1,1\n" % number for number in range(5000)))
+
+
+def text(content: str, encoding: str = "utf-8") -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content.encode(encoding))
+
+
+def raw(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def parquet(**columns) -> Callable[[Path], object]:
+    return lambda path: pl.DataFrame(columns).write_parquet(path)
+
+
+# name of the file, how it is made, settings, words of the thing, the cause and the remedy
+BROKEN = {
+    "missing file": ("log.csv", lambda path: path.with_name("lag.csv").write_text(CSV), {},
+                     ["log.csv", "no such file", "In that folder: lag.csv"]),
+    "missing folder": ("nowhere/log.csv", lambda path: None, {}, ["log.csv", "no such file", "folder's name"]),
+    "a folder": ("log.csv", lambda path: path.mkdir(), {}, ["log.csv", "it is a folder", "log.csv/*.csv"]),
+    "empty file": ("log.csv", text(""), {}, ["log.csv", "empty (0 bytes)", "Export or fetch"]),
+    "only a header": ("log.csv", text(CSV), {}, ["log.csv", "a header but no rows"]),
+    "only a blank json line": ("log.jsonl", text("\n"), {}, ["log.jsonl", "it has no rows"]),
+    "unknown kind": ("log.xlsx", text("PK"), {}, ["log.xlsx", "'.xlsx' are not read", "Give CSV"]),
+    "no match": ("*.csv", lambda path: None, {}, ["no file matches '*.csv'", "setting interactions"]),
+    "missing column": ("log.csv", text("userid,item_id\nu,a\n"), {},
+                       ["log.csv", "no column 'user_id' (it has: userid, item_id)", "Did you mean 'userid'?",
+                        "Set columns.user"]),
+    "no header": ("log.csv", text("1,2\n3,4\n"), {}, ["log.csv", "no column 'user_id' (it has: 1, 2)", "header line"]),
+    "missing chosen column": ("log.csv", text(CSV + "u,a,1,1\n"), {"columns": {"rating": "ratings"}},
+                              ["no column 'ratings'", "Did you mean 'rating'?", "Set columns.rating"]),
+    "word for a number": ("log.csv", text(CSV + "u,a,4,1\nu,b,good,2\nu,c,bad,3\n"), {},
+                          ["log.csv, row 2, column 'rating'", "'good' cannot be read as a number (2 such rows)",
+                           "on_bad_rows='drop'"]),
+    "decimal comma": ("log.csv", text(CSV + 'u,a,"4,5",1\n'), {}, ["row 1, column 'rating'", "'4,5'"]),
+    "day first": ("log.csv", text(CSV + "u,a,4,2020-01-31\nu,b,4,31/01/2020\n"), {},
+                  ["log.csv, row 2, column 'timestamp'", "'31/01/2020'", "ISO 8601"]),
+    "list for a rating": ("log.jsonl", text(LINE + LINE.replace("4", "[4]")), {},
+                          ["log.jsonl, row 2, column 'rating'", "'[4]'"]),
+    "true for a time in parquet": ("log.parquet", parquet(user_id=["u"], item_id=["a"], timestamp=[[1]]), {},
+                                   ["log.parquet, column 'timestamp'", "it holds List(Int64)", "numbers since 1970"]),
+    "too many fields": ("log.csv", text(CSV + "u,a,4,1\nu,b,The Good, the Bad,4,1\n"), {},
+                        ["log.csv, line 3", "6 fields where the header has 4", "Quote the values"]),
+    "open quote": ("log.csv", text(CSV + 'u,"a,4,1\nu,b,4,1\nu,c,4,1\n'), {}, ["log.csv, line", "opened quote"]),
+    "latin-1": ("log.csv", text(CSV + "u,a,4,1\nu,café,4,1\n", "latin-1"), {},
+                ["log.csv, line 3", "byte 0xe9", "Save the file as UTF-8"]),
+    "utf-16": ("log.csv", text(CSV + "u,a,4,1\n", "utf-16"), {}, ["log.csv", "UTF-16", "UTF-8"]),
+    "json cut off": ("log.jsonl", text(LINE * 3 + LINE[:20]), {}, ["log.jsonl, line 4", "cut off", "fetched whole"]),
+    "json NaN": ("log.jsonl", text(LINE + LINE.replace("4", "NaN")), {},
+                 ["log.jsonl, line 2", "NaN is not JSON", "Write null"]),
+    "json array": ("log.jsonl", text(f"[{LINE}]".replace("\n", "")), {}, ["log.jsonl, line 1", "list, not an object"]),
+    "json syntax": ("log.jsonl", text(LINE + "{'user_id': 'u'}\n" + LINE), {},
+                    ["log.jsonl, line 2", "not JSON", "one JSON object a line"]),
+    "gzip cut off": ("log.csv.gz", raw(WHOLE_GZIP[: len(WHOLE_GZIP) // 2]), {},
+                     ["log.csv.gz", "gzip file ends too early", "fetched whole"]),
+    "parquet cut off": ("log.parquet", raw(b"PAR1" + b"\0" * 40), {}, ["log.parquet", "not a whole Parquet file"]),
+    "missing picture folder": ("log.csv", text(CSV + "u,a,4,1\n"), {"image_folder": "pics"},
+                               ["pics", "no such folder", "Correct image_folder"]),
+}  # fmt: skip
+
+
+def ingest(folder: Path, **settings) -> None:
+    source = OwnTables(make_settings(OwnTables.Settings, settings, "data"))
+    canonicalise(source.tables(folder, run=QUIET), CanonicalSettings(), "mine", folder / "out", run=QUIET)
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_the_message_names_the_file_the_place_and_the_remedy(tmp_path, case):
+    name, make, settings, words = BROKEN[case]
+    make(tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        ingest(tmp_path, interactions=name, **settings)
+    message = str(caught.value)
+    assert [word for word in words if word not in message] == [], message
+    assert caught.value.remedy.endswith((".", "?"))
+    assert "polars" not in message.lower()
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "words"),
+    [
+        ("id,title\na,A\n", {}, ["no column 'item_id'", "Set item_columns.id"]),
+        ("item_id,titel\na,A\n", {"title": "title"}, ["Did you mean 'titel'?", "Set item_columns.title"]),
+        ("item_id,title\na,A\n", {"attributes": ["genre"]}, ["no column 'genre'", "item_columns.attributes"]),
+        ("item_id,title\nx,A\n", {}, ["no item of the interactions ('a', …)", "('x', …)", "same ids"]),
+    ],
+)
+def test_item_tables_are_held_to_the_same(tmp_path, content, columns, words):
+    (tmp_path / "log.csv").write_text(CSV + "u,a,4,1\n")
+    (tmp_path / "items.csv").write_text(content)
+    with pytest.raises(DataError) as caught:
+        ingest(tmp_path, interactions="log.csv", items="items.csv", item_columns=columns)
+    assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
+
+
+def test_item_cells_of_two_shapes_are_refused_by_line(tmp_path):
+    (tmp_path / "log.csv").write_text(CSV + "u,a,4,1\n")
+    (tmp_path / "items.jsonl").write_text('{"item_id": "a", "tags": ["x"]}\n{"item_id": "b", "tags": {"y": 1}}\n')
+    with pytest.raises(DataError, match=r"items\.jsonl, line 2: 'tags' is an object here and a list in an earlier"):
+        ingest(tmp_path, interactions="log.csv", items="items.jsonl", item_columns={"attributes": ["tags"]})
+
+
+def test_nested_item_cells_are_refused_by_column(tmp_path):
+    (tmp_path / "log.csv").write_text(CSV + "u,a,4,1\n")
+    (tmp_path / "items.jsonl").write_text('{"item_id": "a", "details": {"brand": "x"}}\n')
+    with pytest.raises(DataError, match=r"items\.jsonl, column 'details': it holds Struct.*Give text"):
+        ingest(tmp_path, interactions="log.csv", items="items.jsonl", item_columns={"attributes": ["details"]})
+
+
+def test_a_fault_far_down_a_large_file_is_found(tmp_path):
+    lines = [f"u{number},i{number % 97},3,{number}" for number in range(200_000)]
+    lines[150_000] = "u,i,3.5.1,7"
+    (tmp_path / "log.csv").write_text(CSV + "\n".join(lines))
+    with pytest.raises(DataError, match=r"row 150001, column 'rating': '3\.5\.1'"):
+        ingest(tmp_path, interactions="log.csv")

@@ -1,0 +1,291 @@
+"""Own tables: CSV, JSON lines, Parquet and pictures, columns mapped by the settings."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from recsys.core.config import make_settings
+from recsys.core.runtime import Run
+from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count
+from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset
+from recsys.data.sources.own import OwnTables
+from recsys.data.splits import SplitSettings, make_split
+
+QUIET = Run(log=lambda message: None)
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+ROWS = [("u1", "a", 4.5, 1_600_000_000), ("u2", "b", 3.0, 1_600_000_100)]
+
+
+def read(folder: Path, **given_settings) -> tuple[pl.DataFrame, pl.DataFrame, list[Count]]:
+    """Read own tables with settings as they stand in a TOML file."""
+    tables = OwnTables(make_settings(OwnTables.Settings, given_settings, "data")).tables(folder, run=QUIET)
+    return tables.interactions.collect(), tables.items.collect(), list(tables.counts)
+
+
+def rows_of(frame: pl.DataFrame) -> list[tuple]:
+    return frame.select("user_id", "item_id", "rating", "timestamp").rows()
+
+
+def frame_of(rows=ROWS) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=["user_id", "item_id", "rating", "timestamp"], orient="row")
+
+
+def write_csv(path: Path) -> None:
+    frame_of().write_csv(path)
+
+
+def write_tsv(path: Path) -> None:
+    frame_of().write_csv(path, separator="\t")
+
+
+def write_csv_gz(path: Path) -> None:
+    path.write_bytes(gzip.compress(frame_of().write_csv().encode()))
+
+
+def write_jsonl(path: Path) -> None:
+    frame_of().write_ndjson(path)
+
+
+def write_jsonl_gz(path: Path) -> None:
+    lines = (json.dumps(row) for row in frame_of().to_dicts())
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+
+
+def write_parquet(path: Path) -> None:
+    frame_of().write_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("log.csv", write_csv),
+        ("log.tsv", write_tsv),
+        ("log.csv.gz", write_csv_gz),
+        ("log.jsonl", write_jsonl),
+        ("log.ndjson", write_jsonl),
+        ("log.jsonl.gz", write_jsonl_gz),
+        ("log.parquet", write_parquet),
+    ],
+)
+def test_every_format_gives_the_same_table(tmp_path, name, write):
+    write(tmp_path / name)
+    interactions, items, counts = read(tmp_path, interactions=name)
+    assert dict(interactions.schema) == INTERACTION_SCHEMA
+    assert rows_of(interactions) == ROWS
+    assert interactions["weight"].to_list() == [1.0, 1.0]
+    assert dict(items.schema) == ITEM_SCHEMA
+    assert counts == []
+
+
+def test_columns_are_mapped_and_unwanted_ones_left_out(tmp_path):
+    (tmp_path / "log.csv").write_text("who;what;stars;times;rating\nu1;a;4;3;9\n")
+    columns = {"user": "who", "item": "what", "weight": "times", "rating": ""}
+    interactions, _, _ = read(tmp_path, interactions="log.csv", columns=columns, delimiter=";")
+    assert interactions.rows() == [("u1", "a", None, None, 3.0)]
+    interactions, _, _ = read(tmp_path, interactions="log.csv", columns={**columns, "rating": "stars"}, delimiter=";")
+    assert interactions["rating"].to_list() == [4.0]
+
+
+def test_patterns_and_lists_name_many_files_once_each_in_order(tmp_path):
+    for name in ("b", "a", "c"):
+        (tmp_path / f"log-{name}.csv").write_text(f"user_id,item_id\n{name},x\n")
+    interactions, _, _ = read(tmp_path, interactions=["log-c.csv", "log-*.csv"])
+    assert interactions["user_id"].to_list() == ["c", "a", "b"]
+
+
+def test_files_of_several_formats_and_columns_come_together(tmp_path):
+    (tmp_path / "a.csv").write_text("user_id,item_id,rating\n1,x,2\n")
+    pl.DataFrame({"user_id": [2.0], "item_id": ["y"], "timestamp": [date(2020, 1, 1)]}).write_parquet(tmp_path / "b.pq")
+    interactions, _, _ = read(tmp_path, interactions=["a.csv", "b.pq"])
+    assert rows_of(interactions) == [("1", "x", 2.0, None), ("2", "y", None, 1_577_836_800)]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2020-01-02", 1_577_923_200),
+        ("2020-01-02T03:04", 1_577_934_240),
+        ("2020-01-02 03:04:05", 1_577_934_245),
+        ("2020-01-02T03:04:05.999", 1_577_934_245),
+        ("2020-01-02T03:04:05Z", 1_577_934_245),
+        ("2020-01-02 03:04:05+02:00", 1_577_927_045),
+        (" 1577934245 ", 1_577_934_245),
+        ("1577934245.7", 1_577_934_245),
+        ("1.577934245e9", 1_577_934_245),
+        ("-5", -5),
+        ("", None),
+    ],
+)
+def test_times_in_text_become_seconds(tmp_path, text, seconds):
+    (tmp_path / "interactions.csv").write_text(f"user_id,item_id,timestamp\nu,a,{text}\n")
+    interactions, _, _ = read(tmp_path)
+    assert interactions["timestamp"].to_list() == [seconds]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2020, 1, 2, 3, 4, 5, 6),
+        datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC),
+        1_577_934_245,
+        1_577_934_245.9,
+    ],
+)
+def test_times_in_parquet_become_seconds(tmp_path, moment):
+    frame = pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": [moment]})
+    frame.write_parquet(tmp_path / "log.parquet")
+    interactions, _, _ = read(tmp_path, interactions="log.parquet")
+    assert interactions["timestamp"].to_list() == [1_577_934_245]
+
+
+@given(moments=st.lists(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)), min_size=1, max_size=20))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_iso_time_is_read_exactly(tmp_path, moments):
+    lines = [f"u,a,{moment.isoformat(sep=' ')}" for moment in moments]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *lines, ""]))
+    interactions, _, _ = read(tmp_path)
+    expected = [int(moment.replace(tzinfo=UTC, microsecond=0).timestamp()) for moment in moments]
+    assert interactions["timestamp"].to_list() == expected
+
+
+def test_a_unit_that_is_set_is_not_guessed(tmp_path):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\nu,a,5000\n")
+    interactions, _, _ = read(tmp_path, timestamp_unit="ms")
+    assert interactions["timestamp"].to_list() == [5]
+
+
+def test_json_ids_of_both_kinds_are_text_and_missing_keys_are_null(tmp_path):
+    lines = [{"user_id": 7, "item_id": "x", "rating": 4}, {"user_id": "7", "item_id": 12, "extra": [1]}]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    interactions, _, _ = read(tmp_path, interactions="log.jsonl")
+    assert rows_of(interactions) == [("7", "x", 4.0, None), ("7", "12", None, None)]
+
+
+def test_bad_rows_can_be_dropped_and_are_counted(tmp_path):
+    text = "user_id,item_id,rating,timestamp\nu,a,5,1\nu,b,five,2\nu,c,3,noon\nu,d,,\nu,e,x,y\n"
+    (tmp_path / "interactions.csv").write_text(text)
+    interactions, _, counts = read(tmp_path, on_bad_rows="drop")
+    assert interactions["item_id"].to_list() == ["a", "d"]
+    found = {count.what: (count.rows, count.example) for count in counts}
+    assert found == {
+        "interactions.csv: rows whose 'rating' cannot be read: dropped": (2, "first: row 2: 'five'"),
+        "interactions.csv: rows whose 'timestamp' cannot be read: dropped": (2, "first: row 3: 'noon'"),
+    }
+
+
+def write_items(folder: Path) -> None:
+    (folder / "interactions.csv").write_text("user_id,item_id\nu,a\nu,b\n")
+
+
+def test_item_columns_are_mapped_joined_and_listed(tmp_path):
+    write_items(tmp_path)
+    (tmp_path / "movies.csv").write_text(
+        "movie,name,plot,keywords,genres,year\na,First, A plot ,,Drama|Comedy| ,1999\nb,,,kw,,\n"
+    )
+    names = {"id": "movie", "title": "name", "text": ["name", "plot", "keywords"], "attributes": ["genres", "year"]}
+    _, items, _ = read(tmp_path, items="movies.csv", item_columns=names)
+    assert dict(items.schema) == ITEM_SCHEMA
+    assert items.rows() == [
+        ("a", "First", "First\nA plot", ["genres:Drama", "genres:Comedy", "year:1999"], None),
+        ("b", None, "kw", [], None),
+    ]
+
+
+def test_list_valued_cells_of_json_and_parquet_are_attributes_and_text(tmp_path):
+    write_items(tmp_path)
+    lines = [
+        {"item_id": 1, "title": "T", "features": ["light", "red"], "tags": ["x", " ", None, "y"], "price": 2.5},
+        {"item_id": 2, "title": None, "features": [], "tags": None, "price": None},
+    ]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    pl.DataFrame(lines).write_parquet(tmp_path / "items.parquet")
+    names = {"text": ["features"], "attributes": ["tags", "price"]}
+    expected = [("1", "T", "light, red", ["tags:x", "tags:y", "price:2.5"], None), ("2", None, None, [], None)]
+    for name in ("items.jsonl", "items.parquet"):
+        _, items, _ = read(tmp_path, items=name, item_columns=names)
+        assert items.rows() == expected
+
+
+def draw(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (4, 4)).save(path, format="PNG")
+
+
+def test_pictures_are_found_by_the_items_ids(tmp_path):
+    write_items(tmp_path)
+    (tmp_path / "items.csv").write_text("item_id\na\nb\nc.d\n")
+    for name in ("a.PNG", "a.jpg", "c.d.webp", "stranger.png", "notes.txt", ".hidden.png"):
+        draw(tmp_path / "pics" / name)
+    _, items, counts = read(tmp_path, items="items.csv", image_folder="pics")
+    pics = tmp_path / "pics"
+    assert items["image"].to_list() == [str(pics / "a.jpg"), None, str(pics / "c.d.webp")]
+    assert {count.what.split(":")[0]: count.rows for count in counts} == {
+        "files in pics that are no .jpg, .jpeg, .png, .webp": 1,
+        "second pictures of an item": 1,
+        "pictures whose name is the id of no item": 1,
+        "items without a picture": 1,
+    }
+
+
+def test_without_an_item_table_the_pictures_make_one(tmp_path):
+    write_items(tmp_path)
+    draw(tmp_path / "pics" / "a.png")
+    _, items, _ = read(tmp_path, image_folder="pics")
+    assert items.select("item_id", "image").rows() == [("a", str(tmp_path / "pics" / "a.png"))]
+
+
+def test_an_image_column_names_files_or_urls_but_nothing_outside_the_folder(tmp_path):
+    write_items(tmp_path)
+    draw(tmp_path / "pics" / "one.png")
+    draw(tmp_path / "secret.png")
+    cells = [
+        "one.png",
+        "https://example.org/x.jpg",
+        "../secret.png",
+        str(tmp_path / "secret.png"),
+        "no.png",
+        "a.gif",
+        "",
+    ]
+    frame = pl.DataFrame({"item_id": [f"i{number}" for number in range(len(cells))], "cover": cells})
+    frame.write_csv(tmp_path / "items.csv")
+    _, items, counts = read(
+        tmp_path, items="items.csv", item_columns={"image": "cover"}, image_folder="pics"
+    )  # fmt: skip
+    expected = [str(tmp_path / "pics" / "one.png"), cells[1], None, None, None, None, None]
+    assert items["image"].to_list() == expected
+    assert {count.what.split(": ", 1)[-1]: count.rows for count in counts} == {
+        "outside the image folder": 2,
+        "no such file": 1,
+        "not a .jpg, .jpeg, .png, .webp": 1,
+        "items without a picture": 5,
+    }
+
+
+def test_the_committed_sample_goes_all_the_way(tmp_path):
+    chosen = {
+        "interactions": "ratings.csv",
+        "items": "items.jsonl",
+        "columns": {"user": "reader", "item": "book", "rating": "stars", "timestamp": "when"},
+        "item_columns": {"text": ["description"], "attributes": ["topic", "year"]},
+        "image_folder": "pictures",
+    }
+    source = OwnTables(make_settings(OwnTables.Settings, chosen, "data"))
+    canonicalise(source.tables(SAMPLES, run=QUIET), CanonicalSettings(min_rating=3), "books", tmp_path, run=QUIET)
+    data = load_dataset(tmp_path)
+    assert (len(data.users), len(data.items)) == (40, 32)
+    assert data.titles([0]) == ["The Small Book of Seeds"]
+    assert data.item_table["attributes"][0].to_list() == ["topic:garden", "year:1997"]
+    assert sum(Path(path).is_file() for path in data.item_table["image"].drop_nulls()) == 4
+    for kind in ("random", "leave_last", "global_time", "cold_items"):
+        assert len(make_split(data, SplitSettings(kind=kind), run=QUIET).test) > 0
+    assert sum(path.stat().st_size for path in SAMPLES.rglob("*") if path.is_file()) < 50_000
