@@ -102,6 +102,21 @@ def test_batch_size_changes_nothing(run, ranker):
             assert other.summary[name] == pytest.approx(value, abs=1e-9)
 
 
+def test_a_product_of_few_rows_is_avoided_since_it_rounds_otherwise(run):
+    class RoundsOtherwise(TableRanker):
+        """BLAS in the extreme: fewer than eight rows come out quite different."""
+
+        def score(self, query: Query) -> np.ndarray:
+            return super().score(query) * (1 if len(query) >= 8 else -1)
+
+    table = np.random.default_rng(1).random((60, 40))
+    one, many = (
+        evaluate(RoundsOtherwise(table), random_split(), EvaluationSettings(batch_size=size), run=run)
+        for size in (1, 512)
+    )
+    assert np.array_equal(one.top_items, many.top_items)
+
+
 def test_only_the_users_of_the_part_are_scored_and_batches_are_bounded(run):
     ranker = TableRanker(np.zeros((60, 40)))
     split = random_split()
