@@ -91,9 +91,10 @@ def fetch(files: Sequence[RemoteFile], raw: Path, *, run: Run, patience: Patienc
         try:
             raw.mkdir(parents=True, exist_ok=True)
             with FileLock(raw / f".{file.name}.lock", timeout=patience.lock):
-                if not path.exists():
+                if path.exists():
+                    _check_kept(file, path)
+                else:
                     _download(file, path, run, patience)
-                _check_kept(file, path)
         except Timeout:
             raise _error(file, raw, "another process has been fetching it for too long") from None
         except OSError as error:
@@ -152,20 +153,38 @@ def _download(file: RemoteFile, path: Path, run: Run, patience: Patience) -> Non
             run.log(f"{file.name}: {cause}; attempt {attempt + 1} of {patience.attempts}")
     else:
         raise _error(file, path.parent, cause)
-    found = {name: digest(part, name) for name in {"sha256", *(file.checksum or ())[:1]}}
-    if file.size is not None and part.stat().st_size != file.size:
-        cause = f"it has {part.stat().st_size:,} bytes, not the {file.size:,} expected"
+    try:
+        _check_new(file, part, path, run)
+    except DownloadError:
         _remove(part, note)
-        raise _error(file, path.parent, cause)
-    if file.checksum and found[file.checksum[0]] != file.checksum[1]:
-        kind, expected = file.checksum
-        _remove(part, note)
-        raise _error(file, path.parent, f"wrong {kind}: expected {expected}, got {found[kind]}; the file was deleted")
-    if not file.checksum:
-        run.log(f"{file.name}: no published checksum; sha256 {found['sha256']} is recorded and checked from now on")
-        _write(path.with_name(path.name + ".sha256"), f"{found['sha256']}  {file.name}\n")
+        raise
     os.replace(part, path)
     _remove(note)
+
+
+def _check_new(file: RemoteFile, part: Path, path: Path, run: Run) -> None:
+    size = part.stat().st_size
+    if file.size is not None and size != file.size:
+        raise _error(file, path.parent, f"it has {size:,} bytes, not the {file.size:,} expected; it was deleted")
+    kind, expected = _expected(file, path) or ("sha256", None)
+    found = digest(part, kind)
+    if expected is None:
+        run.log(f"{file.name}: no published checksum; its sha256 {found} is recorded and asked for from now on")
+        _write(_record(path), f"{found}  {file.name}\n")
+    elif found != expected:
+        raise _error(file, path.parent, f"wrong {kind}: expected {expected}, got {found}; the file was deleted")
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _expected(file: RemoteFile, path: Path) -> tuple[str, str] | None:
+    """The published checksum, or the one recorded at the first use."""
+    if file.checksum or not _record(path).exists():
+        return file.checksum
+    recorded = _record(path).read_text().split()
+    return "sha256", recorded[0] if recorded else ""
 
 
 def _transfer(file: RemoteFile, part: Path, note: Path, run: Run, patience: Patience) -> None:
@@ -261,17 +280,11 @@ def _opener(file: RemoteFile) -> urllib.request.OpenerDirector:
 
 
 def _check_kept(file: RemoteFile, path: Path) -> None:
-    """Check a file that is in place against its pinned or recorded checksum."""
-    pinned = file.checksum
-    note = path.with_name(path.name + ".sha256")
-    if pinned is None and note.exists():
-        pinned = "sha256", note.read_text().split()[0] if note.read_text().split() else ""
+    """Check a file that is in place; it may be somebody's own, so it is not deleted."""
+    pinned = _expected(file, path)
     if pinned and (got := digest(path, pinned[0])) != pinned[1]:
-        raise DownloadError(
-            f"file {path}",
-            f"wrong {pinned[0]}: expected {pinned[1]}, got {got}",
-            "Delete it and run the same command again.",
-        )
+        cause = f"wrong {pinned[0]}: expected {pinned[1]}, got {got}"
+        raise DownloadError(f"file {path}", cause, "Delete it and run the same command again.")
 
 
 def digest(path: Path, algorithm: str) -> str:

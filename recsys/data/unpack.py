@@ -212,7 +212,8 @@ def _tar_members(source: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _unpack_tar(stream: IO[bytes], writer: _Writer) -> None:
-    with tarfile.open(fileobj=_Metered(stream, writer), mode="r|", tarinfo=_Member) as source:  # type: ignore[call-overload]
+    metered = _Metered(stream, writer)
+    with tarfile.open(fileobj=metered, mode="r|", tarinfo=_Member) as source:  # type: ignore[call-overload]
         for member in _tar_members(source):
             if member.isdir():
                 writer.add(member.name, None)
@@ -226,6 +227,8 @@ def _unpack_tar(stream: IO[bytes], writer: _Writer) -> None:
                     raise EOFError(f"member {member.name!r:.80} is cut off")
             else:
                 raise _Refused(f"member {member.name!r:.80} is a link or a device")
+    while metered.read(_CHUNK):  # gzip's checksum comes last
+        pass
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys.data.sources.mmrec import MovieLens100KMMRec
+
 Values = dict[str, Any]
 
 
@@ -137,8 +139,7 @@ def mmrec(raw: Path) -> Values:
 
 def ml_100k_mmrec(raw: Path) -> Values:
     mmrec(raw)
-    genres = ("Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
-              "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western")  # fmt: skip
+    genres = MovieLens100KMMRec().settings.genre_columns
     head = ",".join(["movie id", "movie title", *genres, "Summary"])
     flags = ",".join("1" if name in ("Comedy", "War") else "0" for name in genres)
     (raw / "items.csv").write_text(f"{head}\n1,Toy Story (1995),{flags},A boy and his toys.\n2,GoldenEye,{flags},\n")

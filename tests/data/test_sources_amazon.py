@@ -196,8 +196,8 @@ def test_downloads_are_the_files_that_are_read(cls, tmp_path: Path, run) -> None
     with pytest.raises(ConfigError, match="category"):
         cls().downloads()
     files = cls(cls.Settings(category="Baby")).downloads()
-    new = cls is Amazon2023
-    for file, content in zip(files, ((NEW_REVIEWS if new else OLD_REVIEWS), META_2014 if not new else META_2023)):
+    contents = (NEW_REVIEWS, META_2023) if cls is Amazon2023 else (OLD_REVIEWS, META_2014)
+    for file, content in zip(files, contents, strict=True):
         dump = repr if cls is Amazon2014 and file.name.startswith("meta_") else json.dumps
         write_lines(tmp_path / file.name, [dump(row) for row in content])
     tables = cls().tables(tmp_path, run=run)
