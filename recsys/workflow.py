@@ -16,8 +16,8 @@ from pydantic import Field
 
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.config import Settings, apply_overrides, make_settings, read_toml
-from recsys.core.errors import ConfigError
-from recsys.core.protocols import Ranker
+from recsys.core.errors import ArtifactError, ConfigError
+from recsys.core.protocols import Source
 from recsys.core.runtime import Run, to_stderr
 from recsys.core.values import Dataset, ItemFeatures, Split
 from recsys.data import SOURCES
@@ -25,7 +25,7 @@ from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset,
 from recsys.data.splits import SplitSettings, load_split, make_split, save_split
 from recsys.evaluation.task import EvaluationSettings
 from recsys.items import ENCODERS
-from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker
+from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker, uses_features
 
 Part = Literal["valid", "test"]
 
@@ -97,13 +97,45 @@ class Workflow:
         self.store = ArtifactStore(config.run.artifacts)
         self.run = Run(seed=config.run.seed, device=config.run.device, progress=progress, log=log)
 
+    def with_settings(self, *overrides: str) -> Workflow:
+        """Return a workflow with ``a.b=c`` settings on top of this one's."""
+        values = apply_overrides(self.config.model_dump(mode="json"), overrides)
+        return Workflow(make_settings(RunConfig, values, "config"), progress=self.run.progress, log=self.run.log)
+
+    def download(self) -> None:
+        """Fetch and unpack the source's raw files into ``data.raw``.
+
+        Raises:
+            ConfigError: the source has no files to fetch.
+            DownloadError: a file cannot be fetched, or its checksum is wrong.
+        """
+        from recsys.data.download import fetch_and_unpack
+
+        source = self._source()
+        if not hasattr(source, "downloads"):
+            raise ConfigError(
+                f"data source {self.config.data.source!r}", "has no files to download", "Put its files into data.raw."
+            )
+        fetch_and_unpack(source.downloads(), self.config.data.raw, run=self.run)
+
+    def describe_data(self) -> str:
+        """Return the data set's sizes in one line."""
+        data = self.dataset
+        return (
+            f"{data.name}: {len(data.interactions):,} interactions of {len(data.users):,} users"
+            f" with {len(data.items):,} items"
+        )
+
+    def _source(self) -> Source:
+        settings = self.config.data
+        kind = SOURCES.load(settings.source)
+        return kind(make_settings(kind.Settings, settings.options, "data.options"))
+
     # -- steps -----------------------------------------------------------------------------------------------
 
     def data(self) -> Artifact:
         """Canonical tables of the source."""
-        settings = self.config.data
-        kind = SOURCES.load(settings.source)
-        source = kind(make_settings(kind.Settings, settings.options, "data.options"))
+        settings, source = self.config.data, self._source()
         config = {
             "source": settings.source, "options": source.settings.model_dump(mode="json"),
             "prepare": settings.prepare.model_dump(mode="json"), "files": fingerprint(settings.raw),
@@ -152,7 +184,7 @@ class Workflow:
         from recsys.evaluation.evaluator import make_validator
 
         chosen = resolved(ranker or self.config.ranker)
-        items = self.items()
+        items = self.items() if uses_features(chosen) else None
         parents = [self.split(), *([items] if items else [])]
         metric = self.config.evaluation.metric
         config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric}
@@ -161,7 +193,8 @@ class Workflow:
             model = make_ranker(chosen)
             valid = make_validator(self.loaded_split, self.config.evaluation) if len(self.loaded_split.valid) else None
             run = self.run.at(folder / "training")
-            log = model.fit(self.loaded_split.train, self.features, valid=valid, run=run)
+            features = self.features if uses_features(chosen) else ItemFeatures()
+            log = model.fit(self.loaded_split.train, features, valid=valid, run=run)
             save_ranker(model, chosen, folder)
             (folder / "training" / "checkpoint.safetensors").unlink(missing_ok=True)
             return {
@@ -170,7 +203,8 @@ class Workflow:
                 "n_parameters": sum(int(array.size) for array in model.state().values()),
             }  # fmt: skip
 
-        return self.store.build("ranker", chosen["name"], config=config, parents=parents, write=write, resumable=True)
+        name = "-".join([chosen["name"], *([chosen["model"]] if "model" in chosen else [])])
+        return self.store.build("ranker", name, config=config, parents=parents, write=write, resumable=True)
 
     def evaluate(self, trained: Artifact, part: Part = "test") -> Artifact:
         """Metrics of a trained ranker of this configuration's split."""
@@ -204,8 +238,20 @@ class Workflow:
         items = self.items()
         return load_item_features(self.data().path, items.path if items else None)
 
-    def ranker(self, trained: Artifact) -> Ranker:
-        return load_ranker(trained.path)
+    def open_ranker(self, reference: str) -> Artifact:
+        """Open a trained ranker of this configuration's split by folder, name or key.
+
+        Raises:
+            ArtifactError: no such ranker, or one of another split.
+        """
+        trained, split = self.store.open(reference), self.split()
+        if not any(parent["key"] == split.key for parent in trained.manifest["parents"]):
+            raise ArtifactError(
+                f"ranker {reference!r}",
+                "was trained on another split than this configuration's",
+                "Give the same --config and --set as when it was trained.",
+            )
+        return trained
 
 
 def load_item_features(data_folder: Path, items_folder: Path | None) -> ItemFeatures:

@@ -71,7 +71,10 @@ class Scorer(Protocol):
 
 
 class Ranker(Scorer, Protocol):
-    """Learns from train interactions (and item features) to score all items for a query."""
+    """Learns from train interactions (and item features) to score all items for a query.
+
+    A ranker that reads item features says so with the class attribute ``uses_features = True``.
+    """
 
     Settings: ClassVar[type[Settings]]
     settings: Settings

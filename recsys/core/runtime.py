@@ -56,7 +56,7 @@ class Run:
         """Iterate with a progress bar when ``progress`` is on."""
         from tqdm import tqdm
 
-        return tqdm(items, desc=title, total=total, disable=not self.progress, dynamic_ncols=True)
+        return tqdm(items, desc=title, total=total, disable=not self.progress, dynamic_ncols=True, leave=False)
 
     def at(self, folder: Path | None) -> Run:
         """Return the same run with another folder."""

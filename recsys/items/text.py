@@ -14,7 +14,7 @@ def item_texts(items: pl.DataFrame) -> list[str]:
     """
     return [
         _one(title, text, attributes)
-        for title, text, attributes in zip(items["title"], items["text"], items["attributes"], strict=True)
+        for title, text, attributes in items.select("title", "text", "attributes").iter_rows()
     ]
 
 

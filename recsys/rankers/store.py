@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.core.artifact import read_arrays, write_arrays, write_json
-from recsys.core.config import Settings, make_settings
+from recsys.core.config import make_settings
 from recsys.core.errors import ArtifactError, ConfigError
 from recsys.core.protocols import Ranker
 from recsys.rankers import RANKERS
@@ -31,12 +31,12 @@ def make_ranker(config: Mapping[str, Any], where: str = "ranker") -> Ranker:
 
 def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ranker's configuration with every default filled in."""
-    return {"name": config["name"], **settings_of(make_ranker(config)).model_dump(mode="json")}
+    return {"name": config["name"], **make_ranker(config).settings.model_dump(mode="json")}
 
 
-def settings_of(ranker: Ranker) -> Settings:
-    """Return the ranker's settings."""
-    return ranker.settings
+def uses_features(config: Mapping[str, Any]) -> bool:
+    """Return whether the ranker reads item features: only then are items encoded for it."""
+    return getattr(RANKERS.load(config["name"]), "uses_features", False)
 
 
 def save_ranker(ranker: Ranker, config: Mapping[str, Any], folder: Path) -> None:

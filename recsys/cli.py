@@ -1,0 +1,282 @@
+"""The command line: verbs in the order of the flow. It parses and prints; the work is done elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recsys import __version__
+from recsys.core.errors import RecsysError
+from recsys.core.runtime import quiet_threads
+
+EXAMPLE = "\b\nExamples:\n"
+
+
+class Verbs(click.Group):
+    """Lists the verbs in the order of the flow and turns our errors into two lines and exit status 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RecsysError as error:
+            click.echo(f"error: {error.thing}: {error.cause}\n  try: {error.remedy}", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("stopped; run the same command again to go on where it was", err=True)
+            ctx.exit(130)
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(0)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if os.environ.get("RECSYS_DEBUG"):
+                raise
+            click.echo(
+                f"internal error: {type(error).__name__}: {error}\n"
+                "  try: RECSYS_DEBUG=1 with the same command shows where; please report it",
+                err=True,
+            )
+            ctx.exit(1)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="recsys")
+def main() -> None:
+    """A personalized multimodal recommender.
+
+    \b
+    The flow:  data → encode → train → evaluate → recommend
+    Each step keeps its result in a folder that describes itself (recsys show) and is not done twice.
+    A run is one TOML file; without one the defaults apply: ml-100k, which comes with the package.
+
+    \b
+    Start here:
+      recsys demo                                   the whole flow on real data, with a report
+      recsys train --set ranker.name=lightgcn       train one ranker
+      recsys recommend lightgcn --user 42           and ask it
+    """
+    quiet_threads()
+
+
+def run_options(command: Callable) -> Callable:
+    """The options that every step has."""
+
+    @click.option("-c", "--config", type=click.Path(path_type=Path), help="TOML file of the run.")
+    @click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a setting; may be repeated.")
+    @click.option("--artifacts", type=click.Path(path_type=Path), help="Folder of results [data/artifacts].")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+    @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes on standard error.")
+    @functools.wraps(command)
+    def wrapped(config, overrides, artifacts, as_json, quiet, **rest):  # type: ignore[no-untyped-def]
+        from recsys.workflow import Workflow, read_config
+
+        extra = (*overrides, *([f"run.artifacts={json.dumps(str(artifacts))}"] if artifacts else []))
+        settings = read_config(config, extra)
+        silent = {"log": lambda message: None} if quiet else {}
+        workflow = Workflow(settings, progress=not quiet and sys.stderr.isatty(), **silent)
+        return command(workflow, as_json=as_json, **rest)
+
+    return wrapped
+
+
+def show_result(artifact: Any, as_json: bool, *lines: str) -> None:
+    """Print an artifact: JSON, or a few lines and its folder."""
+    if as_json:
+        click.echo(json.dumps({"path": str(artifact.path), **artifact.manifest}, indent=2, default=str))
+        return
+    for line in lines:
+        click.echo(line)
+    click.echo(str(artifact.path))
+
+
+@main.command()
+@run_options
+@click.option("--list", "listing", is_flag=True, help="List data sources; with --source NAME its settings.")
+@click.option("--source", help="The source to list, or to use instead of the configured one.")
+@click.option("--download", is_flag=True, help="Fetch the raw files first (checksums are pinned).")
+def data(workflow: Any, as_json: bool, listing: bool, source: str | None, download: bool) -> None:
+    """Read raw files into canonical tables, and split them.
+
+    \b
+    Examples:
+      recsys data                                              ml-100k, random split
+      recsys data --list                                       what can be read
+      recsys data --list --source own                          the settings of your own tables
+      recsys data --set data.source=ml-1m --download
+      recsys data --set data.source=own --set data.raw=my_folder --set split.kind=leave_last
+    """
+    from recsys import reporting
+    from recsys.console import columns
+
+    if listing:
+        rows = reporting.source_rows(source)
+        click.echo(json.dumps(rows, indent=2, default=str) if as_json else columns(rows))
+        return
+    if source:
+        workflow = workflow.with_settings(f"data.source={source}")
+    if download:
+        workflow.download()
+    made, split = workflow.data(), workflow.split()
+    counts = [f"  {entry['what']}: {entry['rows']:,}" for entry in made.manifest["results"]["counts"]]
+    parts = ", ".join(f"{name} {rows:,}" for name, rows in split.manifest["results"].items())
+    show_result(split, as_json, f"{workflow.describe_data()}", *counts, f"split {split.config['kind']}: {parts}")
+
+
+@main.command()
+@run_options
+def encode(workflow: Any, as_json: bool) -> None:
+    """Turn item text into vectors (once; kept by content).
+
+    \b
+    Examples:
+      recsys encode
+      recsys encode -c run.toml --set items.text=minilm
+    """
+    made = workflow.items()
+    if made is None:
+        click.echo("items.text is 'none': nothing to encode")
+        return
+    result = made.manifest["results"]
+    show_result(made, as_json, f"{result['encoded']:,} of {result['items']:,} items, {result['dim']} numbers each")
+
+
+@main.command()
+@run_options
+def train(workflow: Any, as_json: bool) -> None:
+    """Fit a ranker; the epoch is chosen on validation. Interrupted, it goes on where it was.
+
+    \b
+    Examples:
+      recsys train --set ranker.name=ease --set ranker.regularisation=500
+      recsys train --set ranker.name=lightgcn --set ranker.num_layers=3
+      recsys train --set ranker.name=recbole --set ranker.model=BPR
+      recsys doctor --settings ranker.lightgcn                 what can be set
+    """
+    made = workflow.train()
+    result = made.manifest["results"]
+    best = "  ".join(f"{name} {value:.4f}" for name, value in result["best"].items())
+    epoch = f" (epoch {result['best_epoch']})" if result["best_epoch"] else ""
+    show_result(made, as_json, f"validation{epoch}: {best or 'no validation part'}   fit {result['fit_wall_s']:.1f} s")
+
+
+@main.command()
+@run_options
+@click.argument("rankers", nargs=-1)
+@click.option("--part", type=click.Choice(["test", "valid"]), default="test", show_default=True)
+@click.option("--reference", help="Ranker that the others are compared with [the first].")
+@click.option("--report", type=click.Path(path_type=Path), help="Also write an HTML report there.")
+def evaluate(
+    workflow: Any, as_json: bool, rankers: tuple[str, ...], part: str, reference: str | None, report: Path | None
+) -> None:
+    """Measure trained rankers by full ranking, with 95 % intervals and paired tests.
+
+    RANKERS are artifacts (folder, name or key); without any, the configured ranker is
+    trained if need be.
+
+    \b
+    Examples:
+      recsys evaluate --set ranker.name=ease
+      recsys evaluate ease lightgcn --reference ease --report report.html
+    """
+    from recsys import reporting
+
+    comparison = reporting.Comparison.of(workflow, rankers, part, reference)
+    if report:
+        reporting.write_comparison(comparison, report)
+    click.echo(json.dumps(comparison.to_dict(), indent=2) if as_json else comparison.to_text())
+    if report:
+        click.echo(str(report))
+
+
+@main.command()
+@click.argument("ranker")
+@click.option("--user", "users", multiple=True, help="A known user's id; may be repeated.")
+@click.option("--liked", multiple=True, help="Title or id that a new user likes, oldest first; may be repeated.")
+@click.option("-k", default=10, show_default=True, help="Length of the list.")
+@click.option("--exclude", multiple=True, help="Title or id never to show; may be repeated.")
+@click.option("--filter", "conditions", multiple=True, help="genre:Comedy, !genre:Horror, year>=1990; may be repeated.")
+@click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def recommend(
+    ranker: str,
+    users: tuple[str, ...],
+    liked: tuple[str, ...],
+    as_json: bool,
+    artifacts: Path,
+    conditions: tuple[str, ...],
+    k: int,
+    exclude: tuple[str, ...],
+) -> None:
+    """List the best unseen items for users, or for somebody new who likes a few titles.
+
+    \b
+    Examples:
+      recsys recommend ease --user 42
+      recsys recommend ease --liked "Toy Story" --liked "Fargo" -k 5
+      recsys recommend ease --user 1 --user 2 --filter genre:Comedy --filter "year>=1990" --json
+    """
+    from recsys import reporting
+    from recsys.serving.recommender import Recommender
+
+    model = Recommender.load(ranker, artifacts=artifacts)
+    lists = reporting.recommend_lists(model, users, liked, k=k, exclude=exclude, filter=conditions)
+    click.echo(json.dumps(reporting.lists_dict(lists), indent=2) if as_json else reporting.lists_text(lists))
+
+
+@main.command()
+@click.argument("artifact", required=False)
+@click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
+@click.option("--verify", is_flag=True, help="Compare every file with its recorded hash.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(artifact: str | None, artifacts: Path, verify: bool, as_json: bool) -> None:
+    """List results, or show one: what it is, what it was made from, and how.
+
+    \b
+    Examples:
+      recsys show
+      recsys show ease --verify
+    """
+    from recsys import reporting
+
+    click.echo(reporting.show_text(artifacts, artifact, verify=verify, as_json=as_json))
+
+
+@main.command()
+@click.option("--settings", help="Explain a section: data, split, items, evaluation, run, or ranker.NAME.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(settings: str | None, as_json: bool) -> None:
+    """Check the installation, or explain the settings of a section.
+
+    \b
+    Examples:
+      recsys doctor
+      recsys doctor --settings ranker.sasrec
+    """
+    from recsys import health
+    from recsys.console import columns
+
+    rows, healthy = (health.settings_rows(settings), True) if settings else health.check()
+    click.echo(json.dumps(rows, indent=2, default=str) if as_json else columns(rows))
+    if not healthy:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+def demo(artifacts: Path, quiet: bool) -> None:
+    """The whole flow on real data, offline, in a few minutes; the last line is the report's path."""
+    from recsys.demo import run_demo
+
+    click.echo(str(run_demo(artifacts, quiet=quiet)))

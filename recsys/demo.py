@@ -1,0 +1,93 @@
+"""The main job, end to end, on the data that comes with the package."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsys.core.config import make_settings
+from recsys.core.runtime import stopwatch, to_stderr
+from recsys.evaluation.report import RecommendedList, Section, write_report
+from recsys.reporting import Comparison, build_report, listed, lists_text
+from recsys.serving.recommender import Recommender
+from recsys.workflow import RunConfig, Workflow
+
+REPORT = "report.html"
+
+
+def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
+    """Run ``demo.toml`` and return the path of its report.
+
+    Steps: tables, split, text vectors, every ranker of the file, test metrics with intervals, lists with
+    reasons for a user and for a newcomer. Whatever was made by an earlier run is reused.
+    """
+    plan = tomllib.loads(resources.files("recsys").joinpath("demo.toml").read_text(encoding="utf-8"))
+    wanted, people = plan.pop("rankers"), plan.pop("people")
+    config = make_settings(RunConfig, {**plan, "run": {**plan.get("run", {}), "artifacts": artifacts}}, "demo.toml")
+    workflow = Workflow(config, progress=not quiet, log=(lambda message: None) if quiet else to_stderr)
+    with stopwatch() as times:
+        comparison = _measure(workflow, wanted)
+        lists, model = _lists(workflow, comparison, people)
+        sections = [_text_section(workflow, model, people["liked"])]
+    print(comparison.to_text() + "\n")
+    report = build_report(comparison, "recsys: the main job on MovieLens 100K", lists=lists, sections=sections)
+    workflow.run.log(f"all steps took {times['wall_s']:.0f} s")
+    return write_report(report, artifacts / REPORT)
+
+
+def _measure(workflow: Workflow, wanted: list[dict[str, Any]]) -> Comparison:
+    trained = []
+    for place, ranker in enumerate(wanted, 1):
+        workflow.run.log(f"[{place}/{len(wanted)}] {ranker['name']}")
+        trained.append(workflow.train(ranker))
+    made = [workflow.evaluate(artifact) for artifact in trained]
+    reference = max(
+        (artifact for artifact, ranker in zip(trained, wanted, strict=True) if ranker["name"] != "lightgcn"),
+        key=lambda artifact: artifact.manifest["results"]["best"][workflow.config.evaluation.metric],
+    )
+    return Comparison.from_artifacts(workflow, trained, made, "test", reference.manifest["name"])
+
+
+def _lists(
+    workflow: Workflow, comparison: Comparison, people: dict[str, Any]
+) -> tuple[list[RecommendedList], Recommender]:
+    model = Recommender.load(comparison.chosen.path, artifacts=workflow.store.root, known="train+valid")
+    user, liked = people["user"], people["liked"]
+    split, data = workflow.loaded_split, workflow.dataset
+    row = int(data.users.index([user])[0])
+    held_out = {data.items[item] for item in split.test.histories[row]}
+    known = model.recommend(user, k=10)
+    new = model.recommend(history=liked, k=10)
+    print(lists_text({f"user {user}": known, "somebody new who likes " + ", ".join(liked): new}) + "\n")
+    recent = split.train_valid.histories[row][::-1][:8]
+    name = comparison.chosen.manifest["name"]
+    told = f"Ranked by {name}; the newest of what is known of this user:"
+    first = listed(model, f"User {user}", told, recent, known, held_out)
+    told = f"Never seen in training; all that {name} knows is:"
+    return [first, listed(model, "Somebody new", told, model.catalogue.find(liked), new, set())], model
+
+
+def _text_section(workflow: Workflow, model: Recommender, liked: list[str]) -> Section:
+    """What the text vectors see: the nearest items of a few titles, so that a person can judge them."""
+    made = workflow.items()
+    vectors = np.load(made.path / "text.npy", allow_pickle=False)
+    unit = np.nan_to_num(vectors)
+    rows = []
+    for item in model.catalogue.find(liked):
+        near = unit @ unit[item]
+        near[item] = -1.0
+        nearest = np.argsort(-near, kind="stable")[:3]
+        titles = [
+            f"{title} ({near[idx]:.2f})" for title, idx in zip(model.dataset.titles(nearest), nearest, strict=True)
+        ]
+        rows.append([model.dataset.titles([item])[0], "; ".join(titles)])
+    results = made.manifest["results"]
+    text = (
+        f"Title and genres of {results['encoded']:,} of {results['items']:,} items were read by a sentence encoder "
+        f"({results['dim']} numbers each). Nearest by meaning, with cosine similarity:"
+    )
+    return Section("Items as their text tells them", text, (["item", "nearest"], rows), None)

