@@ -159,6 +159,11 @@ def read_items(items: pl.LazyFrame, name: str, counts: list[Count]) -> pl.DataFr
     """Read the item table: columns of ``ITEM_SCHEMA``, one row an id; blank cells become null."""
     try:
         schema = items.collect_schema()
+        if "item_id" not in schema:
+            if schema:
+                cause = f"the item table has no column 'item_id'; it has {', '.join(schema)}"
+                raise DataError(f"data set {name!r}", cause, "A source must give item_id.")
+            return pl.DataFrame(schema=ITEM_SCHEMA)
         columns = [
             pl.col(column).cast(dtype) if column in schema else pl.lit(None, dtype=dtype).alias(column)
             for column, dtype in ITEM_SCHEMA.items()

@@ -252,6 +252,9 @@ def test_a_feature_file_of_another_length_or_kind_is_refused(tmp_path):
 def test_a_source_without_ids_is_refused(tmp_path, column):
     tables = make_tables([("u", "a", 1.0, 1)])
     broken = Tables(tables.interactions.drop(column), tables.items)
+    if column == "item_id":
+        with pytest.raises(DataError, match="the item table has no column 'item_id'; it has name"):
+            ingest(tmp_path, Tables(tables.interactions, pl.LazyFrame({"name": ["A"]})))
     with pytest.raises(DataError, match=f"no column '{column}'"):
         canonicalise(broken, CanonicalSettings(), "toy", tmp_path, run=QUIET)
 
@@ -263,7 +266,8 @@ def test_a_split_label_out_of_range_is_refused(tmp_path):
 
 def test_integer_ids_and_missing_optional_columns_are_fine(tmp_path):
     interactions = pl.LazyFrame({"user_id": [2, 1], "item_id": [10, 9]})
-    canonicalise(Tables(interactions, pl.LazyFrame()), CanonicalSettings(), "ints", tmp_path, run=QUIET)
+    counts = canonicalise(Tables(interactions, pl.LazyFrame()), CanonicalSettings(), "ints", tmp_path, run=QUIET)
+    assert counts == [Count("items without a title: their id is shown", 2)]
     data = load_dataset(tmp_path)
     assert list(data.users.ids) == ["1", "2"]
     assert list(data.items.ids) == ["9", "10"]
