@@ -64,8 +64,8 @@ class RecBole:
             RankerError: nothing to learn from, or RecBole gives up (a loss that is NaN).
         """
         settings, seed = self.settings, run.key("recbole", self.settings.model)
-        started = time.perf_counter()
         with stopwatch() as times, compat.recbole_session(seed):
+            started = time.perf_counter()
             fitted, dataset = self._build(self._rows(train), seed, run.torch_device())
             compat.seed_all(seed)
             trainer = parts.make_trainer(fitted.config, fitted.model, _Validated)
