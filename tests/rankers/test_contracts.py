@@ -1,0 +1,80 @@
+"""Every ranker of the registry passes the contract."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from recsys.core.values import Query, Split
+from recsys.evaluation.evaluator import evaluate
+from recsys.rankers import RANKERS
+from contracts.ranker_contract import MEASURE, QUIET, RankerContract
+
+SHORT = {"epochs": 30, "learning_rate": 0.05, "patience": 5}
+
+
+class TestPopularity(RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "popularity"}
+    least_recall = 0.0
+
+    def test_learns_the_blocks(self, fitted: Any, world: Split) -> None:
+        """It must not: this is what makes the world a test for the others."""
+        assert evaluate(fitted, world, MEASURE, run=QUIET).summary["recall@2"] < 0.3
+
+    def test_a_newcomer_is_scored_from_the_history(self, fitted: Any, world: Split) -> None:
+        """Everybody gets the same list."""
+        scores = fitted.score(Query.of_histories([[1, 5], [2]], world.train.n_items))
+        np.testing.assert_array_equal(scores[0], scores[1])
+
+
+class TestItemKNN(RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "item_knn", "k": 10}
+
+
+class TestItemKNNWeighted(RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "item_knn", "k": 10, "weighting": "bm25"}
+
+
+class TestRP3beta(RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "rp3beta", "k": 10}
+
+
+class TestEASE(RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "ease", "regularisation": 20.0}
+
+
+class TestLightGCN(RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "lightgcn", "batch_size": 32, "embedding_dim": 16, **SHORT}
+
+
+class TestLightGCNPairs(RankerContract):
+    config: ClassVar[dict[str, Any]] = {
+        "name": "lightgcn", "loss": "bpr", "batch_size": 128, "embedding_dim": 16, **SHORT,
+    }  # fmt: skip
+
+
+class TestLightGCNCosine(RankerContract):
+    config: ClassVar[dict[str, Any]] = {
+        "name": "lightgcn", "similarity": "cosine", "temperature": 0.2, "batch_size": 32, "embedding_dim": 16, **SHORT,
+    }  # fmt: skip
+
+
+class TestMatrixFactorisation(RankerContract):
+    config: ClassVar[dict[str, Any]] = {
+        "name": "lightgcn", "num_layers": 0, "loss": "bpr", "batch_size": 128, "embedding_dim": 16, **SHORT,
+    }  # fmt: skip
+
+
+class TestSASRec(RankerContract):
+    config: ClassVar[dict[str, Any]] = {
+        "name": "sasrec", "epochs": 30, "learning_rate": 0.01, "batch_size": 32,
+        "embedding_dim": 16, "max_length": 5, "dropout": 0.1, "feedforward": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in RANKERS if name != "recbole"])
+def test_every_ranker_is_in_a_contract(name: str) -> None:
+    """The adapter has tests of its own: its rankers know only the users of the training data."""
+    assert any(kind.config["name"] == name for kind in RankerContract.__subclasses__())
