@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import polars as pl
-from polars.exceptions import ComputeError
+from polars.exceptions import PolarsError
 
 from recsys.core.errors import DataError, did_you_mean
 from recsys.core.values import INTERACTION_SCHEMA, Count
@@ -72,7 +72,7 @@ def scan_table(
     frame = pl.scan_csv(
         path, glob=False, separator=separator, quote_char=quote, has_header=False, infer_schema=False,
         skip_rows=0 if names is not None else 1, row_index_name=ROW,
-        schema=dict.fromkeys(positions, pl.String),
+        schema=dict.fromkeys(positions, pl.String), missing_columns="insert",
     )  # fmt: skip
     places = dict(zip(header, positions, strict=True))
     blank = pl.all_horizontal(pl.col(positions).is_null())
@@ -108,7 +108,7 @@ def _check(text: pl.LazyFrame, types: Types, optional: Collection[str], path: Pa
     totals = [pl.len().alias("__n"), pl.col("__blank").sum().alias("__skipped")]
     try:
         found = text.select(*totals, *first).collect(engine="streaming").row(0, named=True)
-    except ComputeError as error:
+    except (PolarsError, OSError) as error:
         raise diagnose() or DataError(f"file {path}", str(error).splitlines()[0], "Mend the file.") from None
     if found["__n"] == found["__skipped"]:
         raise DataError(f"file {path}", "has no rows", "Check that it was written to the end.")
@@ -191,7 +191,7 @@ def scan_json_lines(path: Path, types: Types, required: Collection[str]) -> pl.L
     first = [pl.col(ROW).filter(pl.col(name).is_null()).min().alias(name) for name in required]
     try:
         found = frame.select(pl.len().alias("__n"), *first).collect(engine="streaming").row(0, named=True)
-    except (ComputeError, OSError) as error:
+    except (PolarsError, OSError) as error:
         raise _bad_json_line(path, types, required) or DataError(
             f"file {path}", str(error).splitlines()[0], "Fetch it again."
         ) from None

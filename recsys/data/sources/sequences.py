@@ -60,7 +60,7 @@ def _check(rows: pl.LazyFrame, path: Path) -> None:
     double = pl.col(ROW).filter(~pl.col("user_id").is_first_distinct()).min().alias("double")
     try:
         found = rows.select(pl.len().alias("n"), lonely, double).collect(engine="streaming").row(0, named=True)
-    except pl.exceptions.ComputeError:
+    except (pl.exceptions.PolarsError, OSError):
         for row, _ in iter_lines(path, lambda line: {"line": line}):  # names the row that is not UTF-8
             del row
         raise DataError(f"file {path}", "cannot be read", "Save it as UTF-8 text.") from None
