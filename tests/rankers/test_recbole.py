@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ if compat.importlib.util.find_spec("recbole") is None:
 import pandas
 import torch
 import yaml
+from contracts.ranker_contract import RankerContract
 
 from recsys.rankers.recbole import RecBole
 
@@ -169,6 +171,18 @@ def test_same_seed_same_result(model: str, train: Interactions, run: Run) -> Non
     other = fitted(model, train, Run(seed=1), epochs=1)
     np.testing.assert_array_equal(first.score(everyone(train)), again.score(everyone(train)))
     assert not np.array_equal(first.score(everyone(train)), other.score(everyone(train)))
+
+
+class TestContractGeneral(RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "recbole", "model": "EASE", "params": {"reg_weight": 20.0}}
+    knows_newcomers = False
+
+
+class TestContractSequential(RankerContract):
+    config: ClassVar[dict[str, Any]] = {
+        "name": "recbole", "model": "SASRec", "params": MODELS["SASRec"]["params"], "epochs": 9,
+        "train_batch_size": 64, "eval_every": 3,
+    }  # fmt: skip
 
 
 # ----------------------------------------------------------------------------------- the numbers agree
