@@ -7,6 +7,7 @@ checkpoint holds weights, optimizer, the best weights so far and the log in one 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -225,7 +226,8 @@ class _Progress:
             save_file(tensors, draft, metadata={"progress": json.dumps(facts), "identity": self._identity()})
             os.replace(draft, self.run.folder / CHECKPOINT)
         except Exception as error:  # safetensors has an error class of its own for a full disk
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
             raise ArtifactError(
                 f"checkpoint {self.run.folder / CHECKPOINT}",
                 f"cannot be written ({error})",

@@ -1,0 +1,110 @@
+"""The graph against PyG and against plain numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from recsys.core.values import Interactions
+from recsys.graph.interaction import InteractionGraph, normalise
+from recsys.graph.item_graph import knn_graph
+from recsys.graph.layers import LightConv
+from recsys.graph.propagation import SparseMatrix, propagate_mean
+
+
+def some_graph(seed: int = 0, n_users: int = 40, n_items: int = 30, n: int = 200) -> InteractionGraph:
+    rng = np.random.default_rng(seed)
+    users, items = rng.integers(0, n_users - 2, n), rng.integers(0, n_items - 2, n)  # the last ones have no edges
+    return InteractionGraph(Interactions(users.astype(np.int32), items.astype(np.int32), n_users, n_items))
+
+
+def test_adjacency_is_bipartite_symmetric_and_binary() -> None:
+    graph = some_graph()
+    dense = graph.adjacency.toarray()
+    np.testing.assert_array_equal(dense, dense.T)
+    assert set(np.unique(dense)) == {0.0, 1.0}
+    assert not dense[: graph.n_users, : graph.n_users].any()
+    assert not dense[graph.n_users :, graph.n_users :].any()
+    assert graph.edge_index().shape == (2, graph.adjacency.nnz)
+
+
+def test_normalisation_by_hand() -> None:
+    matrix = sp.csr_array(np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
+    root = 2**-0.5
+    np.testing.assert_allclose(normalise(matrix).toarray(), [[root, 0.5, 0], [0, root, 0], [0, 0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(normalise(matrix, "row").toarray(), [[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0]])
+    assert normalise(matrix, "none") is matrix
+
+
+@pytest.mark.parametrize("num_layers", [0, 1, 3])
+def test_propagation_equals_pyg_lightgcn(num_layers: int) -> None:
+    """Values and gradients, on PyG's own model with its own normalisation, to 1e-5."""
+    from torch_geometric.nn.models import LightGCN as PyGLightGCN
+
+    graph = some_graph()
+    theirs = PyGLightGCN(graph.n_nodes, 8, num_layers) if num_layers else None
+    start = theirs.embedding.weight.detach().clone() if theirs else torch.randn(graph.n_nodes, 8)
+    ours = start.clone().requires_grad_()
+    value = propagate_mean(SparseMatrix(graph.normalised(), symmetric=True), ours, num_layers)
+    probe = torch.randn_like(value)
+    (value * probe).sum().backward()
+    if theirs is None:
+        torch.testing.assert_close(value, start)
+        return
+    expected = theirs.get_embedding(graph.edge_index())
+    (expected * probe).sum().backward()
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours.grad, theirs.embedding.weight.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_layer_agrees_with_pyg_on_both_paths() -> None:
+    from torch_geometric.nn import LGConv
+
+    graph, x = some_graph(), torch.randn(70, 8)
+    expected = LGConv()(x, graph.edge_index())
+    layer = LightConv()
+    torch.testing.assert_close(layer(x, graph.edge_index()), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        layer(x, SparseMatrix(graph.normalised(), symmetric=True)), expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_gradient_of_an_asymmetric_product() -> None:
+    matrix = sp.random_array((6, 9), density=0.4, rng=np.random.default_rng(0), dtype=np.float64).tocsr()
+    dense = torch.randn(9, 4, requires_grad=True)
+    probe = torch.randn(6, 4)
+    ((SparseMatrix(matrix) @ dense) * probe).sum().backward()
+    expected = torch.from_numpy(matrix.toarray().astype(np.float32)).T @ probe
+    torch.testing.assert_close(dense.grad, expected)
+
+
+def test_csr_path_of_other_devices_gives_the_same() -> None:
+    """What a GPU runs (a CSR product) is checked here on the CPU's own kernel."""
+    graph = some_graph()
+    matrix = graph.normalised()
+    parts = (torch.from_numpy(matrix.indptr.astype(np.int64)), torch.from_numpy(matrix.indices.astype(np.int64)))
+    packed = torch.sparse_csr_tensor(*parts, torch.from_numpy(matrix.data), size=matrix.shape)
+    ours, x = SparseMatrix(matrix, symmetric=True), torch.randn(graph.n_nodes, 8)
+    expected = ours @ x
+    ours._forward = ours._backward = packed
+    torch.testing.assert_close(ours @ x, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_knn_graph_against_brute_force() -> None:
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(50, 6)).astype(np.float32)
+    features[7], features[9] = np.nan, 0.0
+    graph = knn_graph(features, 4, block_rows=16).toarray()
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    for item in range(50):
+        if item in (7, 9):
+            assert not graph[item].any()
+            assert not graph[:, item].any()
+            continue
+        similar = np.nan_to_num(unit @ unit[item], nan=-1.0)
+        similar[item] = -1.0
+        nearest = [other for other in np.argsort(-similar)[:4] if similar[other] > 0]
+        assert set(np.flatnonzero(graph[item])) == set(nearest)
+        np.testing.assert_allclose(graph[item, nearest], similar[nearest], rtol=1e-5)
