@@ -73,6 +73,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "number": wording.number,
         "fixed": wording.fixed,
+        "short": wording.short,
         "duration": wording.duration,
         "p_value": wording.p_value,
         "picture": _picture,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from recsys.evaluation.svg import clean
 
-ROW, AXIS, LABEL = 46, 26, 40  # pixels of a forest row and of the axis below; letters of a label
+ROW, AXIS, LABEL = 44, 26, 26  # pixels of a forest row and of the axis below; letters of a label
 CURVE_HEIGHT, CURVE_TOP, PAD = 150, 20, 1.5
 YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
 ARTICLES = {"a", "an", "and", "das", "der", "die", "la", "le", "les", "of", "the"}
@@ -54,34 +54,38 @@ def forest_plot(rows: Sequence[Estimate], *, title: str, key: str, floor: float 
         floor: where to draw a dashed line through all rows.
 
     Returns:
-        An ``<svg>`` element of ``46`` px a row, as wide as its place.
+        An ``<svg>`` element of 44 px a row, as wide as its place: names and values above their intervals. Where
+        there is room, a page may give the figure margins and move ``.name`` and ``.value`` out into them.
     """
     ends = [end for row in rows for end in (row.low, row.high)] + ([] if floor is None else [floor])
     ticks = nice_ticks(min(ends), max(ends))
     height, place = ROW * len(rows), _Across(ticks[0], ticks[-1])
-    anchors = ["start", *["middle"] * (len(ticks) - 2), "end"]
-    marks = [
-        _line(place(tick), 0, place(tick), height, "grid")
-        + _text(place(tick), height + 18, _label(tick, ticks), anchor=anchor)
-        for tick, anchor in zip(ticks, anchors, strict=True)
-    ]
+    marks = [_line(place(tick), 0, place(tick), height, "grid") for tick in ticks]
+    marks += [_text(place(tick), height + 18, tick_label(tick, ticks), anchor="middle") for tick in ticks]
     if floor is not None:
         marks.append(_line(place(floor), 0, place(floor), height, "floor"))
-    marks += [_forest_row(row, number * ROW, place) for number, row in enumerate(rows)]
-    told = "; ".join(f"{row.label} {row.value:.4f} (from {row.low:.4f} to {row.high:.4f})" for row in rows)
+    marks += [_interval(row, number * ROW + 31, place) for number, row in enumerate(rows)]
+    marks += [_row_texts(row, number * ROW + 16) for number, row in enumerate(rows)]
+    told = "; ".join(map(_told, rows))
     return _figure("forest", height + AXIS, key, title, told, marks)
 
 
-def _forest_row(row: Estimate, top: int, place: _Across) -> str:
-    label = row.label if len(row.label) <= LABEL else row.label[: LABEL - 1] + "…"
-    middle, kind = top + 31, "row marked" if row.marked else "row"
+def _told(row: Estimate) -> str:
+    return f"{row.label} {row.value:.4f} (from {row.low:.4f} to {row.high:.4f})"
+
+
+def _interval(row: Estimate, y: int, place: _Across) -> str:
     return (
-        f'<g class="{kind}">'
-        + _text("0", top + 16, label, "name")
-        + _text("100%", top + 16, f"{row.value:.4f}", "value", "end")
-        + _line(place(row.low), middle, place(row.high), middle, "interval")
-        + f'<circle cx="{place(row.value)}" cy="{middle}" r="5"/></g>'
+        f'<g class="{"row marked" if row.marked else "row"}"><title>{clean(_told(row))}</title>'
+        + _line(place(row.low), y, place(row.high), y, "interval")
+        + f'<circle cx="{place(row.value)}" cy="{y}" r="5"/></g>'
     )
+
+
+def _row_texts(row: Estimate, y: int) -> str:
+    label = row.label if len(row.label) <= LABEL else row.label[: LABEL - 1] + "…"
+    kind = " marked" if row.marked else ""
+    return _text("0", y, label, "name" + kind) + _text("100%", y, f"{row.value:.4f}", "value" + kind, "end")
 
 
 def line_chart(
@@ -113,7 +117,7 @@ def line_chart(
     ticks = nice_ticks(*(y_range or (min(ys), max(ys))), n=4)
     across, up = _Across(min(xs), max(xs)), _Up(ticks[0], ticks[-1])
     marks = [
-        _line("0%", up(tick), "100%", up(tick), "grid") + _text("0", up(tick) - 4, _label(tick, ticks))
+        _line("0%", up(tick), "100%", up(tick), "grid") + _text("0", up(tick) - 4, tick_label(tick, ticks))
         for tick in ticks
     ]
     steps = itertools.pairwise(points)
@@ -210,7 +214,7 @@ def _text(x: str, y: float, text: object, kind: str = "tick", anchor: str = "sta
     return f'<text class="{kind}" x="{x}" y="{y:.2f}" text-anchor="{anchor}">{clean(text)}</text>'
 
 
-def _label(tick: float, ticks: Sequence[float]) -> str:
+def tick_label(tick: float, ticks: Sequence[float]) -> str:
     """Write a tick with the digits that its neighbours need."""
     step = ticks[1] - ticks[0]
     digits = max(0, *(-math.floor(math.log10(step)) + extra for extra in (0, not _whole(step))))

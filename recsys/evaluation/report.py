@@ -7,6 +7,7 @@ give equal bytes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -190,7 +191,8 @@ def write_report(report: Report, path: Path) -> Path:
         cause = error.strerror or str(error)
         raise ArtifactError(f"report {path}", cause, "Free some space or choose another place for it.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     return path
 
 
@@ -208,7 +210,7 @@ def report_markdown(report: Report) -> str:
         lines.append(_line(name, *cells, duration(row.fit_s), duration(row.cpu_s)))
     about = [f"{key} {_plain(value)}" for key, value in report.made.items()]
     lines += ["", "; ".join([f"{report.level:.0%} bootstrap intervals over users in brackets", *about]) + ".", ""]
-    lines += [f"- {_plain(_sentence(report, difference))}" for difference in report.differences]
+    lines += [f"- {_sentence(report, difference)}" for difference in report.differences]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -220,7 +222,7 @@ def _cell(row: RankerRow, metric: str, best: float | None) -> str:
 
 
 def _sentence(report: Report, one: Difference) -> str:
-    first, second = report.label(one.name), report.label(one.reference)
+    first, second = (_plain(report.label(name)) for name in (one.name, one.reference))
     gap = f"{fixed(one.difference, sign=True)} [{fixed(one.low)}, {fixed(one.high)}], Holm p {p_value(one.p_holm)}"
     return f"{first} against {second}, {one.metric}: {report.verdict(one)} ({gap})"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,8 @@ PROTOCOL: Mapping[str, str] = {
     "fingerprint": "Fingerprint of users, truth and mask",
 }
 
+IMPLIED: Mapping[str, str] = {"n_users": "users", "n_items": "ranking"}  # number → the sentence that says it
+
 SPLITS: Mapping[str, str] = {
     "random": "at random, separately for each user",
     "leave_last": "the last item of each user for test, the one before for validation",
@@ -64,14 +67,16 @@ SEGMENTS: Mapping[str, str] = {
 
 def number(value: Any) -> str:
     """Write a number with the digits that a reader can use; text as it is, nothing as a dash."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    if value is None:
         return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
+    if isinstance(value, numbers.Integral):
         return f"{value:,}".replace("-", MINUS)
-    if not isinstance(value, float):
+    if not isinstance(value, numbers.Real):
         return str(value)
+    if not math.isfinite(value):
+        return NOTHING
     size = abs(value)
     form = ".2g" if 0 < size < 0.001 else ".4f" if size < 2 else ".2f" if size < 1000 else ",.0f"
     return f"{value:{form}}".replace("-", MINUS)
@@ -82,6 +87,11 @@ def fixed(value: float | None, sign: bool = False) -> str:
     if value is None or not math.isfinite(value):
         return NOTHING
     return f"{value:{'+' if sign else ''}.4f}".replace("-", MINUS)
+
+
+def short(value: float) -> str:
+    """Write three significant digits, for scores that have no scale of their own."""
+    return f"{value:#.3g}".rstrip(".").replace("-", MINUS) if math.isfinite(value) else NOTHING
 
 
 def duration(seconds: float | None) -> str:
@@ -111,7 +121,8 @@ def verdict(difference: float, p_holm: float | None, alpha: float) -> str:
 
 
 def protocol_rows(protocol: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return label and text of each statement, known ones first and in plain words; none is left out."""
+    """Return label and text of each statement, known ones first and in plain words; nothing is said twice."""
+    protocol = {key: value for key, value in protocol.items() if IMPLIED.get(key) not in protocol}
     order = [key for key in PROTOCOL if key in protocol] + [key for key in protocol if key not in PROTOCOL]
     return [(PROTOCOL.get(key, key.replace("_", " ").capitalize()), _statement(key, protocol[key])) for key in order]
 

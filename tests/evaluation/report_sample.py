@@ -41,6 +41,19 @@ def picture(red: int, green: int, blue: int) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
+def luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb`` (WCAG 2.2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast of two colours, from 1 to 21; 4.5 is the least for text."""
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
 def ranker(name: str) -> RankerRow:
     label, ndcg, seconds, n_parameters = NAMES[name]
     summary = {
