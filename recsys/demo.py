@@ -31,9 +31,9 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
     workflow = Workflow(config, progress=not quiet, log=(lambda message: None) if quiet else to_stderr)
     with stopwatch() as times:
         comparison = _measure(workflow, wanted)
+        print(comparison.to_text() + "\n")
         lists, model = _lists(workflow, comparison, people)
         sections = [_text_section(workflow, model, people["liked"])]
-    print(comparison.to_text() + "\n")
     report = build_report(comparison, "recsys: the main job on MovieLens 100K", lists=lists, sections=sections)
     workflow.run.log(f"all steps took {times['wall_s']:.0f} s")
     return write_report(report, artifacts / REPORT)

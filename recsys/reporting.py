@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.console import columns
-from recsys.core.artifact import Artifact, ArtifactStore, commit
+from recsys.core.artifact import Artifact, ArtifactStore, command_line, commit
 from recsys.core.errors import DataError
 from recsys.evaluation.report import (
     Curve,
@@ -28,16 +28,6 @@ from recsys.serving.recommender import Recommendation, Recommender
 from recsys.workflow import Part, Workflow
 
 SHOWN = ("recall@20", "ndcg@20", "mrr@20", "hit@20")
-GLOSSARY = {
-    "recall@k": "share of a user's held-out items that are among the first k of the list",
-    "ndcg@k": "like recall, but an item counts more the higher it stands; 1 is the best possible order",
-    "mrr@k": "one divided by the place of the first held-out item in the list",
-    "hit@k": "share of users with at least one held-out item among the first k",
-    "coverage@k": "share of all items that are in somebody's list",
-    "interval": "95 % bootstrap interval of the mean over users: how far chance among users could have moved it",
-    "p (Holm)": "chance of a difference this large if there were none, adjusted for the number of comparisons",
-    "validation": "interactions used to choose settings and epochs; the test part is looked at once, at the end",
-}
 
 
 @dataclass(frozen=True)
@@ -203,14 +193,14 @@ def listed(
         who,
         explanation,
         [
-            ListedItem(row["title"] or row["item_id"], row["item_id"], list(row["attributes"]), [], None, None, False)
+            ListedItem(row["title"] or row["item_id"], row["item_id"], _plain(row["attributes"]), [], None, None, False)
             for row in shown
         ],
         [
             ListedItem(
                 item.title,
                 item.item_id,
-                list(item.attributes),
+                _plain(item.attributes),
                 [reason.text for reason in item.reasons],
                 item.score,
                 None,
@@ -219,6 +209,11 @@ def listed(
             for item in items
         ],
     )
+
+
+def _plain(attributes: Iterable[str]) -> list[str]:
+    """``genre:Comedy`` reads ``Comedy`` on a card."""
+    return [attribute.partition(":")[2] or attribute for attribute in attributes]
 
 
 # -- the report --------------------------------------------------------------------------------------------------
@@ -257,10 +252,21 @@ def build_report(
         differences=differences,
         curves=_curves(comparison),
         lists=list(lists),
-        segments=chosen.segments.to_dicts(),
+        segments=[
+            {"name": evaluation.name, **row}
+            for evaluation in comparison.evaluations
+            for row in evaluation.segments.to_dicts()
+        ],
         protocol=chosen.protocol,
         sections=list(sections),
-        glossary=GLOSSARY,
+        made={
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "commit": commit(),
+            "command": command_line(),
+            "results": str(workflow.config.run.artifacts),
+        },
+        metric=comparison.metric,
+        level=workflow.config.evaluation.level,
     )
 
 
@@ -296,13 +302,13 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     split = workflow.split()
     parts = ", ".join(f"{name} {rows:,}" for name, rows in split.manifest["results"].items())
     return [
-        ("Data", workflow.describe_data()),
-        ("Split", f"{split.config['kind']} ({parts}), seed {split.config['seed']}"),
-        ("Density", f"{len(data.interactions) / (len(data.users) * len(data.items)):.2%}"),
-        ("Ranker seed", str(workflow.config.run.seed)),
-        ("Commit", commit()),
-        ("Made", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
-        ("Results in", str(workflow.config.run.artifacts)),
+        ("users", f"{len(data.users):,}"),
+        ("items", f"{len(data.items):,}"),
+        ("interactions", f"{len(data.interactions):,}"),
+        ("of all pairs known", f"{len(data.interactions) / (len(data.users) * len(data.items)):.2%}"),
+        ("Data", data.name),
+        ("Split", f"{split.config['kind']}: {parts}; seed {split.config['seed']}"),
+        ("Seed of the rankers", str(workflow.config.run.seed)),
     ]
 
 

@@ -213,11 +213,12 @@ def describe(
         "parents": [{field: parent.manifest[field] for field in ("kind", "name", "key")} for parent in parents],
         "files": files, "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "commit": commit(), "versions": versions(), "python": platform.python_version(),
-        "platform": platform.platform(), "command": _command(),
+        "platform": platform.platform(), "command": command_line(),
     }  # fmt: skip
 
 
-def _command() -> str:
+def command_line() -> str:
+    """Return the command that this process was started with."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
