@@ -7,6 +7,7 @@ only after the fast reader has failed.
 from __future__ import annotations
 
 import csv
+import glob
 import gzip
 import json
 from collections.abc import Callable, Iterator
@@ -68,17 +69,17 @@ def scan_table(path: Path, delimiter: str = "auto", *, as_text: bool = True) -> 
         DataError: the file is missing or its beginning cannot be read.
     """
     check_file(path)
-    kind = kind_of(path)
+    kind, name = kind_of(path), glob.escape(str(path))  # a name is no pattern
     try:
         if kind in PARQUET_SUFFIXES:
-            table = pl.scan_parquet(path)
+            table = pl.scan_parquet(path, glob=False)
         elif kind in JSON_SUFFIXES and as_text:
-            table = pl.scan_ndjson(path, schema=dict.fromkeys(_json_keys(path), pl.String))
+            table = pl.scan_ndjson(name, schema=dict.fromkeys(_json_keys(path), pl.String))
         elif kind in JSON_SUFFIXES:
-            table = pl.scan_ndjson(path, infer_schema_length=None)
+            table = pl.scan_ndjson(name, infer_schema_length=None)
         else:
             separator = CSV_DELIMITERS[kind] if delimiter == "auto" else delimiter
-            table = pl.scan_csv(path, separator=separator, infer_schema=False)
+            table = pl.scan_csv(path, glob=False, separator=separator, infer_schema=False)
         table.collect_schema()
         return table
     except (pl.exceptions.PolarsError, OSError, EOFError, ValueError) as error:

@@ -198,7 +198,7 @@ def load_split(dataset: Dataset, folder: Path) -> Split:
         kind, length, fingerprint = about["kind"], about["n_interactions"], about["fingerprint"]
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']!r}, this version reads {FORMAT}")
-        part = pl.read_parquet(path, columns=["part"])["part"].to_numpy()
+        part = pl.read_parquet(path, columns=["part"], glob=False)["part"].to_numpy()
     except FileNotFoundError as error:
         raise DataError(f"split {error.filename or path}", "no such file", remedy) from None
     except (ValueError, KeyError, TypeError) as error:

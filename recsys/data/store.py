@@ -158,7 +158,7 @@ def read_interactions(folder: Path) -> pl.LazyFrame:
     """Return the interactions with outside ids: ``user_id, item_id, rating, timestamp, weight`` (and ``part``)."""
     folder = Path(folder)
     about = _about(folder)
-    frame = pl.scan_parquet(folder / "interactions.parquet")
+    frame = pl.scan_parquet(folder / "interactions.parquet", glob=False)
     for column in ("user_id", "item_id"):
         path = folder / ("users.parquet" if column == "user_id" else "items.parquet")
         ids = _parquet(path, about["n_users" if column == "user_id" else "n_items"], [column])[column]
@@ -183,7 +183,7 @@ def _about(folder: Path) -> dict[str, Any]:
 
 def _parquet(path: Path, n_rows: int, columns: list[str]) -> pl.DataFrame:
     try:
-        frame = pl.read_parquet(path, columns=columns)
+        frame = pl.read_parquet(path, columns=columns, glob=False)
     except FileNotFoundError:
         raise DataError(str(path), "no such file", REMEDY) from None
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -190,7 +190,7 @@ def _expand(raw: Path, patterns: tuple[str, ...], setting: str) -> Iterator[Path
         if not glob.has_magic(pattern) or (raw / pattern).exists():
             yield raw / pattern
             continue
-        found = sorted(glob.glob(str(raw / pattern)))
+        found = sorted(glob.glob(str(Path(glob.escape(str(raw)), pattern))))
         if not found:
             cause = f"no file matches {pattern!r}"
             raise DataError(f"folder {raw}", cause, f"Correct the setting {setting}.")
