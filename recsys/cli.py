@@ -194,7 +194,10 @@ def evaluate(
     comparison = reporting.Comparison.of(workflow, rankers, part, reference)
     if report:
         reporting.write_comparison(comparison, report)
-    click.echo(json.dumps(comparison.to_dict(), indent=2) if as_json else comparison.to_text())
+    if as_json:
+        click.echo(json.dumps({**comparison.to_dict(), "report": str(report) if report else None}, indent=2))
+        return
+    click.echo(comparison.to_text())
     if report:
         click.echo(str(report))
 

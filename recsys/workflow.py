@@ -72,6 +72,8 @@ def read_config(path: Path | None, overrides: tuple[str, ...] = ()) -> RunConfig
         ConfigError: an unknown section or key, or a value that does not fit.
     """
     values = apply_overrides(read_toml(path) if path else {}, overrides)
+    if isinstance(values.get("ranker"), Mapping):
+        values["ranker"] = {"name": RunConfig().ranker["name"], **values["ranker"]}
     parts = {}
     for name, section in values.items():
         field = RunConfig.model_fields.get(name)

@@ -128,7 +128,11 @@ def test_lineage_names_all_ancestors(store: ArtifactStore) -> None:
     first = store.build("data", "d", config={}, write=write)
     second = store.build("split", "s", config={}, parents=[first], write=write)
     third = store.build("ranker", "r", config={}, parents=[second], write=write)
-    assert [(depth, entry["kind"]) for depth, entry in store.lineage(third)] == [(0, "ranker"), (1, "split"), (2, "data")]
+    assert [(depth, entry["kind"]) for depth, entry in store.lineage(third)] == [
+        (0, "ranker"),
+        (1, "split"),
+        (2, "data"),
+    ]
 
 
 def test_two_processes_make_it_once(store: ArtifactStore, tmp_path: Path) -> None:

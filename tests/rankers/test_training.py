@@ -16,6 +16,7 @@ from recsys.rankers.losses import CHUNK_NUMBERS, weighted_logsumexp
 from recsys.rankers.sampling import NegativeSampler
 from recsys.rankers.sasrec import SASRec, SASRecModule, Windows
 from recsys.rankers.training import CHECKPOINT, make_optimizer
+
 from worlds import blocks, chain
 
 QUIET = Run(seed=5, log=lambda message: None)
@@ -235,7 +236,7 @@ def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path) -> None:
 
 def test_a_diverging_run_is_stopped_with_a_remedy() -> None:
     ranker = LightGCN(LightGCN.Settings(loss="bpr", learning_rate=1e30, epochs=3, regularisation=1.0))
-    with pytest.raises(RankerError, match="learning.rate"):
+    with pytest.raises(RankerError, match=r"learning.rate"):
         ranker.fit(chain().train, ItemFeatures(), valid=Counting(), run=QUIET)
 
 
