@@ -172,6 +172,8 @@ def _unpack_zip(archive: Path, writer: _Writer) -> None:
             if "\0" in member.orig_filename:  # zipfile cuts names there
                 raise _Refused(f"member {member.orig_filename!r:.80} has an unsafe name")
             if member.is_dir() or kind == stat.S_IFDIR:
+                if member.file_size:
+                    raise _Refused(f"member {member.filename!r:.80} is a folder with content")
                 writer.add(member.filename, None)
             else:
                 with source.open(member) as content:

@@ -16,7 +16,7 @@ from PIL import Image
 from recsys.core.config import make_settings
 from recsys.core.runtime import Run
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count
-from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset
+from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset, read_interactions
 from recsys.data.sources.own import OwnTables
 from recsys.data.splits import SplitSettings, make_split
 
@@ -100,6 +100,17 @@ def test_patterns_and_lists_name_many_files_once_each_in_order(tmp_path):
         (tmp_path / f"log-{name}.csv").write_text(f"user_id,item_id\n{name},x\n")
     interactions, _, _ = read(tmp_path, interactions=["log-c.csv", "log-*.csv"])
     assert interactions["user_id"].to_list() == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.parquet"])
+def test_names_of_folders_are_no_patterns(tmp_path, name):
+    raw, out = tmp_path / "raw [1]*", tmp_path / "out [1]*"
+    raw.mkdir()
+    {"log.csv": write_csv, "log.jsonl": write_jsonl, "log.parquet": write_parquet}[name](raw / name)
+    for given_names in (name, "log*"):
+        source = OwnTables(make_settings(OwnTables.Settings, {"interactions": given_names}, "data"))
+        canonicalise(source.tables(raw, run=QUIET), CanonicalSettings(), "toy", out, run=QUIET)
+        assert rows_of(read_interactions(out).collect()) == ROWS
 
 
 def test_files_of_several_formats_and_columns_come_together(tmp_path):

@@ -43,6 +43,16 @@ def make_tar(path: Path, members: list[tuple[str, bytes | None, bytes]]) -> Path
     return path
 
 
+def make_any(path: Path, content: bytes) -> None:
+    """An archive of one file, of the kind that the suffix says."""
+    if path.suffix == ".zip":
+        make_zip(path, {"a": content})
+    elif ".tar" in path.suffixes:
+        make_tar(path, [("a", content, tarfile.REGTYPE)])
+    else:
+        path.write_bytes(gzip.compress(content))
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -95,6 +105,10 @@ def test_a_cut_name_in_zip(tmp_path: Path) -> None:
     refuse(path)
 
 
+def test_a_folder_with_content_in_zip(tmp_path: Path) -> None:
+    refuse(make_zip(tmp_path / "a.zip", {"a/": b"x"}), "folder with content")
+
+
 @pytest.mark.parametrize("mode", [0o120777, 0o020666, 0o060666, 0o010666, 0o140666])
 def test_links_and_devices_in_zip(mode: int, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
@@ -143,12 +157,7 @@ def test_a_folder_may_come_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["zip", "tar.gz", "gz"])
 def test_bombs(suffix: str, tmp_path: Path) -> None:
     path, zeros = tmp_path / f"a.{suffix}", bytes(150_000)
-    if suffix == "zip":
-        make_zip(path, {"zeros": zeros})
-    elif suffix == "gz":
-        path.write_bytes(gzip.compress(zeros))
-    else:
-        make_tar(path, [("zeros", zeros, tarfile.REGTYPE)])
+    make_any(path, zeros)
     refuse(path, "times its size")
     refuse(path, "more than 100,000 bytes", Caps(max_bytes=100_000, max_ratio=1e9))
     assert safe_unpack(path, tmp_path / "to", Caps(max_ratio=1e9)).is_dir()
@@ -184,12 +193,7 @@ def test_damaged_archives(suffix: str, tmp_path: Path) -> None:
     path.write_bytes(b"no archive at all" * 100)
     refuse(path, "damaged|is a link or a device")
     path.unlink()
-    if suffix == "zip":
-        make_zip(path, {"a": noise})
-    elif suffix == "gz":
-        path.write_bytes(gzip.compress(noise))
-    else:
-        make_tar(path, [("a", noise, tarfile.REGTYPE)])
+    make_any(path, noise)
     whole = path.read_bytes()
     path.write_bytes(whole[:20_000])
     refuse(path, "damaged")
