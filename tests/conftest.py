@@ -7,9 +7,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import pytest  # noqa: E402
+import pytest
 
-from recsys.core.runtime import Run  # noqa: E402
+from recsys.core.runtime import Run
 
 
 @pytest.fixture(scope="session")

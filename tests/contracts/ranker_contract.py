@@ -11,6 +11,7 @@ from recsys.core.runtime import Run
 from recsys.core.values import ItemFeatures, Query, Split
 from recsys.evaluation.evaluator import EvaluationSettings, evaluate, make_validator
 from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker
+
 from worlds import blocks
 
 QUIET = Run(seed=3, log=lambda message: None)

@@ -10,6 +10,7 @@ import pytest
 from recsys.core.values import Query, Split
 from recsys.evaluation.evaluator import evaluate
 from recsys.rankers import RANKERS
+
 from contracts.ranker_contract import MEASURE, QUIET, RankerContract
 
 SHORT = {"epochs": 30, "learning_rate": 0.05, "patience": 5}

@@ -29,9 +29,10 @@ if compat.importlib.util.find_spec("recbole") is None:
 import pandas
 import torch
 import yaml
-from contracts.ranker_contract import RankerContract
 
 from recsys.rankers.recbole import RecBole
+
+from contracts.ranker_contract import RankerContract
 
 
 def libraries() -> dict[str, object]:
