@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -98,6 +99,7 @@ class ArtifactStore:
         from filelock import FileLock
 
         key = artifact_key(kind, schema, config, parents)
+        name = re.sub(r"[^\w.+-]+", "-", name)  # a plug-in's "module:Class" makes a file name, too
         folder = self.root / kind / f"{name}-{key}"
         draft = self.root / kind / f"{DRAFT}{name}-{key}"
         try:

@@ -1,0 +1,89 @@
+"""The README says only what runs: its commands, its Python and its TOML are taken from it and executed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from recsys.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("readme")
+
+
+def test_commands_by_hand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    commands = [line for line in blocks("bash")[1].splitlines() if line.startswith("recsys ")]
+    assert len(commands) >= 9
+    for line in commands:
+        arguments = shlex.split(line, comments=True)[1:]
+        if "ranker.name=lightgcn" in arguments:
+            arguments += ["--set", "ranker.epochs=2", "--set", "ranker.embedding_dim=8"]  # the test is of the words
+        if arguments[0] == "encode":
+            arguments = ["doctor", "--settings", "items.minilm"]  # encoding has its own test
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+    assert (folder / "report.html").is_file()
+
+
+def test_library_lines(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(folder)
+    exec(compile(blocks("python")[0], "README.md", "exec"), {})
+    assert "because of" in capsys.readouterr().out
+
+
+def test_a_ranker_in_one_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    module = types.ModuleType("my_module")
+    exec(compile(blocks("python")[1], "README.md", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "my_module", module)
+    done = CliRunner().invoke(main, ["evaluate", "-q", "--set", "ranker={name='my_module:Newest'}"])
+    assert done.exit_code == 0, done.output
+    assert "Newest" in done.output
+
+
+def test_the_run_file_is_a_run(folder: Path) -> None:
+    from recsys.data import SOURCES
+    from recsys.rankers.store import make_ranker
+    from recsys.workflow import read_config
+
+    path = folder / "run.toml"
+    path.write_text(blocks("toml")[0])
+    config = read_config(path)
+    assert make_ranker(config.ranker).settings.max_length == 50
+    SOURCES.load(config.data.source).Settings.model_validate(config.data.options)
+
+
+def test_the_file_map_names_files_that_exist() -> None:
+    text = README.partition("## The files")[2].split("```")[1]
+    for name in re.findall(r"^  (\w+)/ ", text, flags=re.M):
+        assert (ROOT / "recsys" / name).is_dir(), name
+    for name in re.findall(r"\b(\w+\.(?:py|toml))\b", text):
+        assert list(ROOT.rglob(name)), name
+
+
+def test_linked_files_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_every_ranker_and_split_is_named() -> None:
+    from recsys.rankers import RANKERS
+
+    for name in RANKERS:
+        assert f"| `{name}` |" in README
