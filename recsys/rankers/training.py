@@ -7,27 +7,22 @@ checkpoint holds weights, optimizer, the best weights so far and the log in one 
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
 from recsys.core.config import Settings as BaseSettings
-from recsys.core.errors import ArtifactError, RankerError
+from recsys.core.errors import RankerError
 from recsys.core.runtime import Run, stopwatch
 from recsys.core.values import FitLog
+from recsys.rankers.checkpoint import fingerprint, flatten, load_checkpoint, restore_optimizer, save_checkpoint
 
-CHECKPOINT = "checkpoint.safetensors"
-PARTS = ("model", "best", "optimizer")
+FACTS = ("epoch", "waited", "done", "rows", "best", "best_epoch")  # what a checkpoint holds besides tensors
 
 
 class TrainingSettings(BaseSettings):
@@ -149,13 +144,14 @@ class _Progress:
         self.best_epoch = 0
         self.best_state: dict[str, torch.Tensor] | None = None
         self.optimizer: torch.optim.Optimizer | None = None
+        self.moments: Mapping[str, torch.Tensor] | None = None  # of an interrupted run
         self.began, self.losses, self.steps, self.loggers = time.perf_counter(), 0.0, 0, []
         self.bar = tqdm(total=settings.epochs, desc=title, unit="epoch", disable=not run.progress, dynamic_ncols=True)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
-        if self.pending is not None:
-            optimizer.load_state_dict(_unflatten(self.pending, optimizer))
+        if self.moments is not None:
+            restore_optimizer(optimizer, self.moments)
 
     def add_loss(self, value: torch.Tensor) -> None:
         self.losses, self.steps = self.losses + value, self.steps + 1
@@ -204,55 +200,28 @@ class _Progress:
 
     # -- checkpoint ------------------------------------------------------------------------------------------
 
-    pending: Mapping[str, torch.Tensor] | None = None
-
     def _identity(self) -> str:
-        """A checkpoint of other settings or another seed must not be continued."""
         shapes = {key: list(value.shape) for key, value in self.module.state_dict().items()}
-        content = [self.settings.model_dump(mode="json"), self.run.seed, shapes, self.metric]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return fingerprint([self.settings.model_dump(mode="json"), self.run.seed, shapes, self.metric])
 
     def _save(self) -> None:
         if self.run.folder is None:
             return
-        from safetensors.torch import save_file
-
-        state = {"model": self.module.state_dict(), "best": self.best_state, "optimizer": _flatten(self.optimizer)}
-        tensors = {f"{part}/{key}": value.contiguous().clone() for part in PARTS for key, value in state[part].items()}
-        facts = {name: getattr(self, name) for name in ("epoch", "waited", "done", "rows", "best", "best_epoch")}
-        draft = self.run.folder / (CHECKPOINT + ".part")
-        try:
-            self.run.folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, draft, metadata={"progress": json.dumps(facts), "identity": self._identity()})
-            os.replace(draft, self.run.folder / CHECKPOINT)
-        except Exception as error:  # safetensors has an error class of its own for a full disk
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
-            raise ArtifactError(
-                f"checkpoint {self.run.folder / CHECKPOINT}",
-                f"cannot be written ({error})",
-                "Free some space and run again.",
-            ) from error
+        parts = {"model": self.module.state_dict(), "best": self.best_state, "optimizer": flatten(self.optimizer)}
+        facts = {name: getattr(self, name) for name in FACTS}
+        save_checkpoint(self.run.folder, parts, facts, self._identity())
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint, if it is of this very run."""
         self.module.train()
-        path = self.run.folder / CHECKPOINT if self.run.folder else None
-        if path is None or not path.is_file():
+        found = load_checkpoint(self.run.folder, self._identity(), self.run.log) if self.run.folder else None
+        if found is None:
             return
-        from safetensors import safe_open
-
-        with safe_open(path, "pt") as file:
-            meta = file.metadata()
-            if meta.get("identity") != self._identity():
-                self.run.log(f"{path} belongs to other settings: starting afresh")
-                return
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-        part = lambda name: {k.partition("/")[2]: v for k, v in tensors.items() if k.startswith(name + "/")}  # noqa: E731
-        self.module.load_state_dict(part("model"))
-        self.best_state, self.pending = part("best"), part("optimizer")
-        for name, value in json.loads(meta["progress"]).items():
-            setattr(self, name, value)
+        parts, facts = found
+        self.module.load_state_dict(parts["model"])
+        self.best_state, self.moments = parts["best"], parts["optimizer"]
+        for name in FACTS:
+            setattr(self, name, facts[name])
         self.start = self.epoch
         self.bar.update(self.epoch)
         self.run.log(f"continuing {self.title} after epoch {self.epoch}")
@@ -264,20 +233,6 @@ def make_optimizer(module: torch.nn.Module, settings: TrainingSettings) -> torch
     return kind(
         module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )  # fmt: skip
-
-
-def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{key}": torch.as_tensor(value) for index, entry in state.items() for key, value in entry.items()}
-
-
-def _unflatten(flat: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    whole = optimizer.state_dict()
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in flat.items():
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = value
-    return {**whole, "state": state}
 
 
 def _logger(kind: str, run: Run, progress: _Progress) -> Any:
@@ -308,8 +263,3 @@ class _quiet(warnings.catch_warnings):
         for logger, level in self._levels:
             logger.setLevel(level)
         super().__exit__(*error)
-
-
-def checkpoint_path(folder: Path) -> Path:
-    """Return where a run of that folder keeps its checkpoint."""
-    return folder / CHECKPOINT

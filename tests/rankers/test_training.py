@@ -11,11 +11,12 @@ from recsys.core.runtime import Run
 from recsys.core.values import Histories, ItemFeatures
 from recsys.graph.interaction import InteractionGraph
 from recsys.graph.propagation import SparseMatrix
+from recsys.rankers.checkpoint import CHECKPOINT
 from recsys.rankers.lightgcn import LightGCN, LightGCNModule, _pair_batches, _user_batches
 from recsys.rankers.losses import CHUNK_NUMBERS, weighted_logsumexp
 from recsys.rankers.sampling import NegativeSampler
 from recsys.rankers.sasrec import SASRec, SASRecModule, Windows
-from recsys.rankers.training import CHECKPOINT, make_optimizer
+from recsys.rankers.training import make_optimizer
 
 from worlds import blocks, chain
 
@@ -224,6 +225,17 @@ def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path) -> None:
     log = other.fit(chain().train, ItemFeatures(), valid=Counting(), run=run)
     assert len(log.rows) == 3
     assert any("other settings" in note for note in notes)
+
+
+def test_a_damaged_checkpoint_is_not_continued(tmp_path) -> None:
+    notes: list[str] = []
+    (tmp_path / CHECKPOINT).write_bytes(b"\x80\x04not a checkpoint")
+    ranker = LightGCN(LightGCN.Settings(epochs=2, embedding_dim=8))
+    log = ranker.fit(
+        chain().train, ItemFeatures(), valid=Counting(), run=Run(seed=5, folder=tmp_path, log=notes.append)
+    )
+    assert len(log.rows) == 2
+    assert any("cannot be read" in note for note in notes)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path) -> None:
