@@ -7,10 +7,11 @@ checkpoint holds weights, optimizer, the best weights so far and the log in one 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -73,14 +74,35 @@ def fit_module(
     return FitLog(progress.rows, progress.best_epoch, progress.best, **times)
 
 
-def _fit(module, settings, batches, loss, progress, run) -> None:
+def _fit(module: torch.nn.Module, settings: TrainingSettings, batches, loss, progress: _Progress, run: Run) -> None:
+    import lightning
+
+    progress.resume()
+    if progress.done:
+        return
+    trainer = lightning.Trainer(
+        accelerator="gpu" if run.torch_device().type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=settings.epochs - progress.start,
+        logger=_logger(settings.logger, run, progress),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+    )
+    with progress.bar, _interruptible():
+        trainer.fit(_loop(module, settings, batches, loss, progress, run))
+
+
+def _loop(module: torch.nn.Module, settings: TrainingSettings, batches, loss, progress: _Progress, run: Run) -> Any:
+    """Return the LightningModule (its class is made here, so that importing this file does not import Lightning)."""
     import lightning
 
     class Loop(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.module = module
-            self.progress = progress
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             optimizer = make_optimizer(module, settings)
@@ -102,23 +124,22 @@ def _fit(module, settings, batches, loss, progress, run) -> None:
             if progress.end_epoch():
                 self.trainer.should_stop = True
 
-    progress.resume()
-    if progress.done:
-        return
-    trainer = lightning.Trainer(
-        accelerator="gpu" if run.torch_device().type == "cuda" else "cpu",
-        devices=1,
-        max_epochs=settings.epochs - progress.start,
-        logger=_logger(settings.logger, run, progress),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        barebones=False,
-    )
-    with progress.bar:
-        trainer.fit(Loop())
+    return Loop()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Hand Ctrl-C on to the caller: Lightning would leave the process with status 1 and SIGINT ignored."""
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        with contextlib.suppress(ValueError):  # not in the main thread: nothing was changed
+            signal.signal(signal.SIGINT, before)
 
 
 class _Epoch:
@@ -127,7 +148,7 @@ class _Epoch:
     def __init__(self, batches: Callable[[int], Iterable[Any]], epoch: int) -> None:
         self.batches, self.epoch = batches, epoch
 
-    def __iter__(self) -> Iterable[Any]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.batches(self.epoch))
 
 

@@ -216,6 +216,24 @@ def test_an_interrupted_run_ends_with_the_same_weights(kind: str, crash_at: int,
         np.testing.assert_array_equal(array, again.state()[name])
 
 
+def test_ctrl_c_reaches_the_caller_and_stays_usable(tmp_path) -> None:
+    import os
+    import signal
+
+    class Interrupting(Counting):
+        def __call__(self, ranker):
+            if self.calls == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().__call__(ranker)
+
+    before = signal.getsignal(signal.SIGINT)
+    ranker = LightGCN(LightGCN.Settings(epochs=5, embedding_dim=8))
+    with pytest.raises(KeyboardInterrupt):
+        ranker.fit(chain().train, ItemFeatures(), valid=Interrupting(), run=QUIET.at(tmp_path))
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (tmp_path / CHECKPOINT).is_file()
+
+
 def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path) -> None:
     notes: list[str] = []
     run = Run(seed=5, folder=tmp_path, log=notes.append)
