@@ -11,7 +11,8 @@ import numpy as np
 
 from recsys.core.config import make_settings
 from recsys.core.runtime import stopwatch, to_stderr
-from recsys.evaluation.report import RecommendedList, Section, write_report
+from recsys.evaluation.publish import write_report
+from recsys.evaluation.report import RecommendedList, Section
 from recsys.reporting import Comparison, build_report, listed, lists_text
 from recsys.serving.recommender import Recommender
 from recsys.workflow import RunConfig, Workflow

@@ -12,6 +12,7 @@ from typing import Any
 from recsys.console import columns
 from recsys.core.artifact import Artifact, ArtifactStore, command_line, commit
 from recsys.core.errors import DataError
+from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import (
     Curve,
     Difference,
@@ -20,7 +21,6 @@ from recsys.evaluation.report import (
     RecommendedList,
     Report,
     Section,
-    write_report,
 )
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.significance import compare

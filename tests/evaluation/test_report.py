@@ -18,7 +18,8 @@ from report_sample import METRICS, NAMES, SHOWN, contrast, picture, sample_repor
 from recsys.core.errors import ArtifactError
 from recsys.evaluation import page as page_module
 from recsys.evaluation.page import render
-from recsys.evaluation.report import ListedItem, RankerRow, RecommendedList, Report, report_markdown, write_report
+from recsys.evaluation.publish import report_markdown, write_report
+from recsys.evaluation.report import ListedItem, RankerRow, RecommendedList, Report
 from recsys.evaluation.svg import check_svg
 
 PAYLOAD = (
@@ -206,6 +207,11 @@ def test_a_report_with_nothing_but_a_title() -> None:
     assert found.headings() == ["Nothing yet"]
     assert not {"section", "table", "svg", "dl", "footer"} & {tag for tag, _ in found.tags}
     assert report_markdown(Report(title="Nothing yet")) == ""
+
+
+def test_a_markdown_file_holds_the_table(tmp_path: Path) -> None:
+    path = write_report(sample_report(), tmp_path / "table.md")
+    assert path.read_text(encoding="utf-8") == report_markdown(sample_report())
 
 
 def test_gaps_are_dashes() -> None:
