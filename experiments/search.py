@@ -25,7 +25,8 @@ from recsys.workflow import Workflow, read_config
 
 
 def grid(ranker: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return one configuration a point of the grid."""
+    """Return one configuration a point of the grid; a table of parameters (RecBole's) is a grid of its own."""
+    ranker = {key: grid(value) if isinstance(value, dict) else value for key, value in ranker.items()}
     axes = {key: value for key, value in ranker.items() if isinstance(value, list)}
     fixed = {key: value for key, value in ranker.items() if key not in axes}
     return [{**fixed, **dict(zip(axes, point, strict=True))} for point in itertools.product(*axes.values())]

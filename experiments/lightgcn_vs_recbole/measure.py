@@ -37,15 +37,15 @@ RECBOLE = {
     "baby": {"name": "recbole", "model": "LightGCN", "params": {"n_layers": 2, "embedding_size": 64}, "epochs": 60},
 }
 COSINE = {"name": "lightgcn", "num_layers": 2, "similarity": "cosine", "temperature": 0.2}
-PAIRS = {"name": "lightgcn", "num_layers": 2, "loss": "bpr"}
+PAIRS = {"name": "lightgcn", "num_layers": 2, "loss": "bpr", "batch_size": 8192}
 OURS = {
     "ml100k": {
         "softmax": {**COSINE, "batch_size": 256, "learning_rate": 0.02},
-        "bpr": {**PAIRS, "batch_size": 8192, "learning_rate": 0.01, "epochs": 100},
+        "bpr": {**PAIRS, "learning_rate": 0.01, "epochs": 100},
     },
     "baby": {
         "softmax": {**COSINE, "batch_size": 2048, "learning_rate": 0.01, "epochs": 30},
-        "bpr": {**PAIRS, "batch_size": 8192, "learning_rate": 0.005, "init_std": 0.05, "regularisation": 0.01, "epochs": 80},
+        "bpr": {**PAIRS, "learning_rate": 0.005, "init_std": 0.05, "regularisation": 0.01, "epochs": 80},
     },
 }  # fmt: skip
 
