@@ -19,6 +19,7 @@ from recsys.data.sources.mmssl import MMSSL
 from recsys.data.sources.sequences import Sequences
 
 PAIRS = ("user_id", "item_id", "part")
+IN_PARTS = [("0", "0", 0), ("0", "1", 0), ("1", "2", 0), ("0", "2", 1), ("1", "0", 2)]
 
 
 def test_atomic_files_are_read(tmp_path: Path, run) -> None:
@@ -172,13 +173,7 @@ def test_an_item_twice_is_refused(tmp_path: Path, run) -> None:
 def test_mmrec_arrays(tmp_path: Path, run) -> None:
     mmrec_npy(tmp_path)
     tables = MMRecArrays().tables(tmp_path, run=run)
-    assert rows(tables.interactions, *PAIRS) == [
-        ("0", "0", 0),
-        ("0", "1", 0),
-        ("1", "2", 0),
-        ("0", "2", 1),
-        ("1", "0", 2),
-    ]
+    assert rows(tables.interactions, *PAIRS) == IN_PARTS
 
 
 @pytest.mark.parametrize(
@@ -200,13 +195,7 @@ def test_arrays_that_are_no_pairs(array: np.ndarray, words: str, tmp_path: Path,
 def test_mmssl_tsv(tmp_path: Path, run) -> None:
     mmssl(tmp_path)
     tables = MMSSL().tables(tmp_path, run=run)
-    assert rows(tables.interactions, *PAIRS) == [
-        ("0", "0", 0),
-        ("0", "1", 0),
-        ("1", "2", 0),
-        ("0", "2", 1),
-        ("1", "0", 2),
-    ]
+    assert rows(tables.interactions, *PAIRS) == IN_PARTS
     assert list(tables.features) == ["audio"]
     assert rows(tables.items, "item_id", "attributes", "image")[1] == ("1", ["asin:B1"], None)
 
@@ -216,13 +205,7 @@ def test_mmssl_json_is_the_same(tmp_path: Path, run) -> None:
     (tmp_path / "val.json").write_text('{"0": [2]}')
     (tmp_path / "test.json").write_text('{"1": [0]}')
     tables = MMSSL().tables(tmp_path, run=run)
-    assert rows(tables.interactions, *PAIRS) == [
-        ("0", "0", 0),
-        ("0", "1", 0),
-        ("1", "2", 0),
-        ("0", "2", 1),
-        ("1", "0", 2),
-    ]
+    assert rows(tables.interactions, *PAIRS) == IN_PARTS
 
 
 @pytest.mark.parametrize("text", ["[1]", "{}", '{"0": 1}', '{"0": [true]}', '{"0": [{}]}', "{", ""])
@@ -280,6 +263,7 @@ def test_sequences_forgive_white_space(tmp_path: Path, run) -> None:
     [
         (b"1 2\n3\n", "row 2: names a user and no item"),
         (b"1 2\n\n1 3\n", "row 3: is of a user met before"),
+        (b"\n\n1 2\n3\n", "row 4: names a user and no item"),
         (b"1 2\n3 \xff\n", "row 2"),
         (b"\n\n", "has no rows"),
         (b"", "is empty"),

@@ -19,12 +19,13 @@ import polars as pl
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import ITEM_SCHEMA, Count
-from recsys.data.sources._files import need, open_bytes
+from recsys.data.reading.faults import Fault, explain, parsed_lines
+from recsys.data.reading.files import kind_of, need
+from recsys.data.reading.tables import open_table
 
 _VERSION = 1  # of what is written; a new one makes old pieces unreadable
 _PIECE = 50_000  # items held in memory at once
 _MAX_TEXT = 4_000  # characters of description an item
-_MAX_LINE = 16 * 2**20  # bytes
 _TAG = re.compile(r"<[^<>]{1,1000}>")
 _SPACE = re.compile(r"\s+")
 
@@ -112,9 +113,10 @@ def _write_piece(piece: list[dict[str, Any]], folder: Path, number: int) -> None
 
 def _items(path: Path, edition: str, drop_bad: bool, bad: list[str]) -> Iterator[dict[str, Any]]:
     key = "parent_asin" if edition == "2023" else "asin"
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else _text_rows(path, edition)
+    parse = ast.literal_eval if edition == "2014" else json.loads  # never eval: the file is somebody else's
+    rows = _parquet_rows(path) if kind_of(path) == "parquet" else parsed_lines(path, parse)
     for row, value in rows:
-        cause = value if isinstance(value, str) else ""
+        cause = str(value) if isinstance(value, Fault) else ""
         item_id = value.get(key) if isinstance(value, dict) else None
         if not cause and not (isinstance(item_id, str) and item_id.strip() and item_id.isprintable()):
             cause = f"has no {key}" if not item_id else f"{key} is {item_id!r:.80}"
@@ -123,40 +125,18 @@ def _items(path: Path, edition: str, drop_bad: bool, bad: list[str]) -> Iterator
         elif drop_bad:
             bad.append(f"row {row}: {cause}")
         else:
-            raise DataError(f"{path}, row {row}", cause, "Mend or remove that line, or set bad_lines = 'drop'.")
+            raise DataError(f"file {path}, row {row}", cause, "Mend or remove that line, or set bad_lines = 'drop'.")
 
 
-def _text_rows(path: Path, edition: str) -> Iterator[tuple[int, dict | str]]:
-    """Yield (row, mapping), or (row, what is wrong with it)."""
-    parse = ast.literal_eval if edition == "2014" else json.loads  # never eval: the file is somebody else's
-    row = 0
-    try:
-        with open_bytes(path) as file:
-            for row, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), start=1):
-                if not line.strip():
-                    continue
-                try:
-                    value = parse(line.decode("utf-8").strip())
-                except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-                    yield row, f"cannot be read: {error}"[:200]
-                    continue
-                yield row, value if isinstance(value, dict) else f"is {type(value).__name__}, not an object"
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}, after row {row}", f"is damaged: {error}", "Fetch it again.") from None
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, dict | str]]:
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict]]:
     wanted = ("parent_asin", "title", "features", "description", "categories", "store", "price", "images")
+    frame = open_table(path)
+    columns = [name for name in wanted if name in frame.collect_schema()]
     try:
-        frame = pl.scan_parquet(path, glob=False)
-        columns = [name for name in wanted if name in frame.collect_schema()]
-        row = 0
-        for batch in frame.select(columns).collect_batches(maintain_order=True):
-            for value in batch.iter_rows(named=True):
-                row += 1
-                yield row, value
+        batches = frame.select(columns).collect_batches(maintain_order=True)
+        yield from enumerate((row for batch in batches for row in batch.iter_rows(named=True)), start=1)
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"file {path}", f"is no parquet: {str(error).splitlines()[0]}", "Fetch it again.") from None
+        raise explain(path, error) from None
 
 
 def _item(item_id: str, value: dict[str, Any]) -> dict[str, Any]:

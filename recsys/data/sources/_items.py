@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 
 from recsys.core.errors import DataError, did_you_mean
-from recsys.core.values import ITEM_SCHEMA, Count, RawFeatures
-from recsys.data.sources._files import header_of, pick, scan_table
+from recsys.core.values import Count, RawFeatures
+from recsys.data.reading.files import need, pick
+from recsys.data.reading.tables import header_of, scan_table
+from recsys.data.sources._columns import items
 
 _MODALITIES = {
     "text": ("text", "textual", "t"),
@@ -21,19 +23,6 @@ _KEYS = ("itemID", "item_id", "item", "id")
 _TITLES = ("title", "name")
 _TEXTS = ("text", "description", "overview")
 _IMAGES = ("image", "imUrl", "image_url")
-
-
-def items(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """Add the canonical columns that are missing as null and put all in order."""
-    have = frame.collect_schema().names()
-    return frame.select(
-        (pl.col(name) if name in have else pl.lit(None)).cast(dtype).alias(name) for name, dtype in ITEM_SCHEMA.items()
-    )
-
-
-def no_items() -> pl.LazyFrame:
-    """An item table without rows: canonicalisation adds an item for each id it meets."""
-    return pl.LazyFrame(schema=ITEM_SCHEMA)
 
 
 def joined_text(*parts: pl.Expr) -> pl.Expr:
@@ -151,9 +140,7 @@ def load_array(path: Path) -> np.ndarray:
         DataError: no such file, damaged, or an array of Python objects.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"file {path}", "is not there", "Put the file there, or name the right folder.") from None
+        return np.load(need(path), mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         cause = f"is no plain array: {str(error).splitlines()[0]}" if str(error) else "is no plain array"
         raise DataError(f"file {path}", cause, "Save it with numpy.save(path, array, allow_pickle=False).") from None

@@ -10,8 +10,9 @@ from pydantic import Field
 from recsys.core.config import Settings
 from recsys.core.errors import DataError
 from recsys.core.values import Count
-from recsys.data.sources._files import scan_table
-from recsys.data.sources._items import items, joined_text, sentence
+from recsys.data.reading.tables import scan_table
+from recsys.data.sources._columns import items
+from recsys.data.sources._items import joined_text, sentence
 
 _ARTICLES = "The|A|An|Le|La|Les|Un|Une|Il|Lo|Gli|El|Los|Las|Una|Der|Die|Das|Ein|Eine|Den|Det|De|Het|Os"
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp"}

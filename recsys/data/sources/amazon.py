@@ -7,11 +7,10 @@ Retrieval and Recommendation. 2024. A 5-core is made by canonicalisation (``k_co
 
 from __future__ import annotations
 
-import glob
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
@@ -21,11 +20,13 @@ from recsys.core.errors import ConfigError, DataError, did_you_mean
 from recsys.core.runtime import Run
 from recsys.core.values import Count, Tables
 from recsys.data.download import RemoteFile
+from recsys.data.reading.files import need
+from recsys.data.reading.tables import scan_table
 from recsys.data.sources._amazon_items import read_meta
-from recsys.data.sources._files import ROW, bad_value, interactions, need, scan_json_lines, scan_table
-from recsys.data.sources._items import no_items
+from recsys.data.sources._columns import PARTS, interactions, no_items, of_part
 
-_PARTS = ("train", "valid", "test")
+# user, item, rating and time; a field of the file -> canonical column
+_TYPES = (pl.String, pl.String, pl.Float32, pl.Int64)
 _FIELDS = {"reviewerID": "user_id", "asin": "item_id", "overall": "rating", "unixReviewTime": "timestamp"}
 _FIELDS_2023 = {"user_id": "user_id", "parent_asin": "item_id", "rating": "rating", "timestamp": "timestamp"}
 
@@ -65,20 +66,17 @@ class _Amazon:
         return Tables(frame, table, counts=counts)
 
     def _interactions(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
-        if path.name.endswith((".csv", ".csv.gz")):
-            frame = self._csv(path, counts)
-        else:
-            kinds = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
-            types = {field: kinds[name] for field, name in self.fields.items()}
-            required = list(types)
-            frame = _scan_parquet(path, types) if path.suffix == ".parquet" else scan_json_lines(path, types, required)
-            frame = frame.rename(self.fields)
-        if self.ticks != 1:
-            frame = frame.with_columns(pl.col("timestamp") // self.ticks)
-        return interactions(frame, *(["part"] if "part" in frame.collect_schema() else []))
+        types = dict(zip(self.fields, _TYPES, strict=True))
+        match = re.fullmatch(r"(.+)\.train(\.csv(?:\.gz)?)", path.name)
+        if match is None:
+            return interactions(self._renamed(scan_table(path, types, counts=counts)))
+        paths = [path.with_name(f"{match[1]}.{part}{match[2]}") for part in PARTS]
+        missing = "All three of train, valid, test are needed."
+        tables = [scan_table(need(part_path, missing), types, counts=counts) for part_path in paths]
+        return pl.concat(of_part(self._renamed(table), part) for part, table in enumerate(tables))
 
-    def _csv(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
-        raise DataError(f"file {path}", "is CSV, which this edition does not come in", "Give the JSON file.")
+    def _renamed(self, table: pl.LazyFrame) -> pl.LazyFrame:
+        return table.rename(self.fields).with_columns(pl.col("timestamp") // self.ticks)
 
     def _reviews(self, raw: Path) -> tuple[str, Path]:
         """Return the category and its reviews file."""
@@ -153,7 +151,7 @@ class Amazon2023(_Amazon):
     fields = _FIELDS_2023
     ticks = 1000
     endings = (
-        ".jsonl.gz", ".jsonl", ".parquet", *(f".{part}.csv{gz}" for part in _PARTS for gz in (".gz", "")),
+        ".jsonl.gz", ".jsonl", ".parquet", *(f".{part}.csv{gz}" for part in PARTS for gz in (".gz", "")),
         ".csv.gz", ".csv",
     )  # fmt: skip
 
@@ -166,41 +164,7 @@ class Amazon2023(_Amazon):
             RemoteFile(f"{home}meta_categories/{meta}", meta),
         ]
 
-    def _csv(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
-        types = {"user_id": pl.String, "parent_asin": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
-        match = re.fullmatch(r"(.+)\.train(\.csv(?:\.gz)?)", path.name)
-        if match is None:
-            return scan_table(path, types, counts=counts).rename(self.fields)
-        paths = [path.with_name(f"{match[1]}.{part}{match[2]}") for part in _PARTS]
-        frames = [
-            scan_table(need(part_path, "All three of train, valid, test are needed."), types, counts=counts)
-            .rename(self.fields)
-            .with_columns(part=pl.lit(part, dtype=pl.UInt8))
-            for part, part_path in enumerate(paths)
-        ]
-        return pl.concat(frames)
-
 
 def _plain(category: str) -> str:
     """``Baby_5`` has the meta file of ``Baby``."""
     return category.removesuffix("_5")
-
-
-def _scan_parquet(path: Path, types: dict[str, Any]) -> pl.LazyFrame:
-    need(path, "Put the file there.")
-    try:
-        frame = pl.scan_parquet(glob.escape(str(path)))
-        schema = frame.collect_schema()
-        missing = next((name for name in types if name not in schema), None)
-        if missing:
-            raise DataError(f"file {path}", f"has no column {missing!r}", did_you_mean(missing, schema))
-        frame = frame.select(pl.col(name).cast(dtype, strict=False) for name, dtype in types.items())
-        first = [pl.col(ROW).filter(pl.col(name).is_null()).min().alias(name) for name in types]
-        found = frame.with_row_index(ROW).select(first).collect(engine="streaming").row(0, named=True)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"file {path}", f"is no parquet: {str(error).splitlines()[0]}", "Fetch it again.") from None
-    rows = {name: row for name, row in found.items() if row is not None}
-    if rows:
-        name = min(rows, key=rows.__getitem__)
-        raise bad_value(path, rows[name] + 1, name, None, types[name])
-    return frame

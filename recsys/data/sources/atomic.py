@@ -18,11 +18,12 @@ from recsys.core.config import Settings
 from recsys.core.errors import DataError, did_you_mean
 from recsys.core.runtime import Run
 from recsys.core.values import Count, Dataset, Split, Tables
-from recsys.data.sources._files import header_of, interactions, need, scan_table
-from recsys.data.sources._items import items, joined_text, no_items, sentence
+from recsys.data.reading.files import TABS, need, only
+from recsys.data.reading.tables import header_of, scan_table
+from recsys.data.sources._columns import PARTS, interactions, items, no_items, of_part
+from recsys.data.sources._items import joined_text, sentence
 
 _KINDS = ("token", "token_seq", "float", "float_seq")
-_PARTS = ("train", "valid", "test")
 
 
 class Atomic:
@@ -47,17 +48,14 @@ class Atomic:
         counts: list[Count] = []
         name = self.settings.name or _only_name(raw)
         whole = raw / f"{name}.inter"
-        given = [raw / f"{name}.{part}.inter" for part in _PARTS]
+        given = [raw / f"{name}.{part}.inter" for part in PARTS]
         if whole.is_file() or not any(path.is_file() for path in given):
             frame = self._inter(need(whole, "Set the setting name to the stem of the files."), counts)
             frame = interactions(frame)
         else:
-            frames = [
-                interactions(self._inter(path, counts)).with_columns(part=pl.lit(part, dtype=pl.UInt8))
-                for part, path in enumerate(given)
-                if path.is_file()
-            ]
-            frame = pl.concat(frames)
+            frame = pl.concat(
+                of_part(self._inter(path, counts), part) for part, path in enumerate(given) if path.is_file()
+            )
         item_path = raw / f"{name}.item"
         table = self._items(item_path, counts) if item_path.is_file() else no_items()
         users = raw / f"{name}.user"
@@ -79,7 +77,7 @@ class Atomic:
         have = {field: canonical[field] for field in fields if field in canonical}
         types = {f"{field}:{fields[field]}": dtype for field, (_, dtype) in have.items()}
         optional = [f"{field}:{fields[field]}" for field, (name, _) in have.items() if name in ("rating", "timestamp")]
-        frame = scan_table(path, types, separator="\t", quote=None, optional=optional, counts=counts)
+        frame = scan_table(path, types, TABS, optional=optional, counts=counts)
         return frame.rename({f"{field}:{fields[field]}": name for field, (name, _) in have.items()})
 
     def _items(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
@@ -98,7 +96,7 @@ class Atomic:
         used = [field for field in (self.settings.item_field, title, "image", *texts, *plain) if field in fields]
         names = {f"{field}:{fields[field]}": field for field in dict.fromkeys(used)}
         types = dict.fromkeys(names, pl.String)
-        frame = scan_table(path, types, separator="\t", quote=None, optional=list(types)[1:], counts=counts)
+        frame = scan_table(path, types, TABS, optional=list(types)[1:], counts=counts)
         frame = frame.rename(names)
         own_text = [pl.col(field) for field in texts]
         text = own_text if "text" in texts or title is None else [sentence(pl.col(title)), *own_text]
@@ -121,7 +119,7 @@ def typed_header(path: Path) -> dict[str, str]:
         DataError: a column that is not written ``name:type`` with a type RecBole knows.
     """
     fields = {}
-    for column in header_of(path, "\t", None):
+    for column in header_of(path, TABS):
         name, _, kind = column.partition(":")
         if kind not in _KINDS:
             cause = f"column {column!r} has no type"
@@ -145,12 +143,9 @@ def _attributes(field: str, kind: str) -> pl.Expr:
 
 
 def _only_name(raw: Path) -> str:
-    ending = re.compile(rf"(\.({'|'.join(_PARTS)}))?\.inter$")
+    ending = re.compile(rf"(\.({'|'.join(PARTS)}))?\.inter$")
     names = sorted({ending.sub("", path.name) for path in raw.glob("*.inter")})
-    if len(names) != 1:
-        cause = f"holds the .inter files of {', '.join(names)}" if names else "holds no .inter file"
-        raise DataError(f"folder {raw}", cause, "Put one data set there, or set the setting name.")
-    return names[0]
+    return only(raw, names, ".inter file", "Put one data set there, or set the setting name.")
 
 
 def write_atomic(dataset: Dataset, split: Split | None, folder: Path, *, name: str | None = None) -> list[Path]:
@@ -175,7 +170,7 @@ def write_atomic(dataset: Dataset, split: Split | None, folder: Path, *, name: s
     else:
         paths = [
             _write(frame.filter(pl.Series(split.part == number)), folder / f"{name}.{part}.inter")
-            for number, part in enumerate(_PARTS)
+            for number, part in enumerate(PARTS)
         ]
     return [*paths, _write(_item_frame(dataset), folder / f"{name}.item")]
 

@@ -15,10 +15,10 @@ from recsys.core.config import Settings
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import Count, Tables
-from recsys.data.sources._files import interactions, need, scan_table
-from recsys.data.sources._items import find_features, last_number, load_array, no_items, read_items
-
-_PARTS = ("train", "valid", "test")
+from recsys.data.reading.files import TABS, need, only
+from recsys.data.reading.tables import scan_table
+from recsys.data.sources._columns import PARTS, interactions, no_items, of_part, part_of
+from recsys.data.sources._items import find_features, last_number, load_array, read_items
 
 
 class MMRec:
@@ -45,12 +45,8 @@ class MMRec:
         types = {
             "userID": pl.String, "itemID": pl.String, "rating": pl.Float32, "timestamp": pl.Int64, "x_label": pl.Int64,
         }  # fmt: skip
-        frame = scan_table(path, types, separator="\t", quote=None, optional=("rating", "timestamp"), counts=counts)
-        wrong = frame.with_row_index("row").filter(~pl.col("x_label").is_in([0, 1, 2])).head(1).collect()
-        if len(wrong):
-            cause = f"x_label is {wrong['x_label'][0]}, not 0, 1 or 2"
-            raise DataError(f"{path}, row {wrong['row'][0] + 1}", cause, "Mend or remove that row.")
-        frame = frame.with_columns(part=pl.col("x_label").cast(pl.UInt8))
+        frame = scan_table(path, types, TABS, optional=("rating", "timestamp"), counts=counts)
+        frame = frame.with_columns(part_of(frame, "x_label", path))
         frame = interactions(frame.rename({"userID": "user_id", "itemID": "item_id"}), "part")
         has_features = any(raw.glob("*_feat.npy"))
         features = find_features(raw, last_number(frame, path) + 1) if has_features else {}
@@ -59,11 +55,8 @@ class MMRec:
     def _inter_path(self, raw: Path) -> Path:
         if self.settings.name:
             return need(raw / f"{self.settings.name}.inter", "Set the setting name to the stem of the .inter file.")
-        found = sorted(raw.glob("*.inter"))
-        if len(found) != 1:
-            names = ", ".join(path.name for path in found) or "no .inter file"
-            raise DataError(f"folder {raw}", f"holds {names}", "Put one there, or set the setting name.")
-        return found[0]
+        found = sorted(path.name for path in raw.glob("*.inter"))
+        return raw / only(raw, found, ".inter file", "Put one there, or set the setting name.")
 
     def _items(self, raw: Path, counts: list[Count]) -> pl.LazyFrame:
         chosen = self.settings
@@ -115,23 +108,19 @@ class MMRecArrays:
         """Read the three arrays; features are ``<modality>_feat.npy`` in the same folder, if there are any."""
         prefix = self._prefix(raw)
         frames, n_items = [], 0
-        for part, label in enumerate(_PARTS):
+        for part, label in enumerate(PARTS):
             path = raw / f"{prefix}{label}.npy"
             pairs = _pairs(path)
             n_items = max(n_items, int(pairs[1].max(initial=-1)) + 1)
             frame = pl.LazyFrame({"user_id": pairs[0], "item_id": pairs[1]})
-            frame = frame.select(pl.all().cast(pl.String), part=pl.lit(part, dtype=pl.UInt8))
-            frames.append(interactions(frame, "part"))
+            frames.append(of_part(frame, part))
         return Tables(pl.concat(frames), no_items(), find_features(raw, n_items))
 
     def _prefix(self, raw: Path) -> str:
         if self.settings.name:
             return f"{self.settings.name}_"
-        found = sorted(path.name.removesuffix("train.npy") for path in raw.glob("*train.npy"))
-        if len(found) != 1:
-            names = ", ".join(name.rstrip("_") for name in found) or "no *_train.npy"
-            raise DataError(f"folder {raw}", f"holds {names}", "Set the setting name to the one to read.")
-        return found[0]
+        found = sorted(path.name for path in raw.glob("*train.npy"))
+        return only(raw, found, "*_train.npy", "Set the setting name to the one to read.").removesuffix("train.npy")
 
 
 def _pairs(path: Path) -> np.ndarray:

@@ -18,8 +18,10 @@ from recsys.core.config import Settings
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import Count, Tables
-from recsys.data.sources._files import interactions, need, pick, scan_table
-from recsys.data.sources._items import find_features, last_number, no_items, read_items
+from recsys.data.reading.files import TABS, need, pick
+from recsys.data.reading.tables import scan_table
+from recsys.data.sources._columns import no_items, of_part
+from recsys.data.sources._items import find_features, last_number, read_items
 
 _FILES = (
     ("train.tsv", "train.json"),
@@ -50,7 +52,7 @@ class MMSSL:
         for part, path in enumerate(paths):
             if path is not None:
                 frame = _tsv(path, counts) if path.suffix == ".tsv" else _json(path)
-                frames.append(interactions(frame.with_columns(part=pl.lit(part, dtype=pl.UInt8)), "part"))
+                frames.append(of_part(frame, part))
             else:
                 run.log(f"{raw} has none of {', '.join(_FILES[part])}: that part is empty")
         frame = pl.concat(frames)
@@ -77,7 +79,7 @@ def _missing(raw: Path) -> DataError:
 
 
 def _tsv(path: Path, counts: list[Count]) -> pl.LazyFrame:
-    frame = scan_table(path, {"user": pl.String, "item": pl.String}, separator="\t", quote=None, counts=counts)
+    frame = scan_table(path, {"user": pl.String, "item": pl.String}, TABS, counts=counts)
     return frame.rename({"user": "user_id", "item": "item_id"})
 
 

@@ -16,7 +16,9 @@ from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import Count, Tables
 from recsys.data.download import RemoteFile
-from recsys.data.sources._files import interactions, need, pick, scan_table
+from recsys.data.reading.files import Layout, need, pick
+from recsys.data.reading.tables import scan_table
+from recsys.data.sources._columns import interactions
 from recsys.data.sources._movies import MovieSettings, enriched, movie_items
 
 _HOME = "https://files.grouplens.org/datasets/movielens/"
@@ -140,9 +142,9 @@ def _csv_movies(folder: Path, counts: list[Count]) -> pl.LazyFrame:
 
 def _dat_ratings(folder: Path, counts: list[Count]) -> pl.LazyFrame:
     # "::" read as ":" with an empty column between: polars separates by one byte only, and this needs no rewrite.
-    names = ["user_id", "", "item_id", "", "rating", "", "timestamp"]
+    layout = Layout(":", quote=None, names=("user_id", "", "item_id", "", "rating", "", "timestamp"))
     types = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
-    return scan_table(folder / "ratings.dat", types, separator=":", names=names, quote=None, counts=counts)
+    return scan_table(folder / "ratings.dat", types, layout, counts=counts)
 
 
 def _dat_movies(folder: Path, encoding: str) -> pl.LazyFrame:

@@ -12,7 +12,9 @@ from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import Count, Tables
 from recsys.data.download import RemoteFile
-from recsys.data.sources._files import ROW, interactions, need, pick, scan_table
+from recsys.data.reading.files import TABS, Layout, need
+from recsys.data.reading.tables import scan_table
+from recsys.data.sources._columns import interactions, part_of
 from recsys.data.sources._movies import MovieSettings, chosen, enriched, known, movie_items
 
 _GENRES = (
@@ -82,15 +84,12 @@ class MovieLens100K:
             return ratings
         column, path = self.settings.label_column, raw / self.settings.labels
         labels = scan_table(path, {column: pl.Int64})
-        wrong = pl.col(ROW).filter(~pl.col(column).is_in([0, 1, 2])).min()
-        summary = labels.with_row_index(ROW).select(pl.len().alias("n"), wrong.alias("wrong")).collect()
-        n, bad = summary.row(0)
-        if bad is not None:
-            raise DataError(f"{path}, row {bad + 1}", f"column {column!r} is not 0, 1 or 2", "Mend that row.")
+        part = part_of(labels, column, path)
+        n = labels.select(pl.len()).collect(engine="streaming").item()
         rows = ratings.select(pl.len()).collect(engine="streaming").item()
         if n != rows:
             raise DataError(f"file {path}", f"has {n} labels for {rows} interactions", "Give one row an interaction.")
-        return pl.concat([ratings, labels.select(part=pl.col(column).cast(pl.UInt8))], how="horizontal")
+        return pl.concat([ratings, labels.select(part)], how="horizontal")
 
 
 def embedded_folder() -> Path | None:
@@ -107,13 +106,11 @@ def _atomic(folder: Path, counts: list[Count]) -> tuple[pl.LazyFrame, pl.LazyFra
     types = {
         "user_id:token": pl.String, "item_id:token": pl.String, "rating:float": pl.Float32, "timestamp:float": pl.Int64,
     }  # fmt: skip
-    ratings = scan_table(folder / "ml-100k.inter", types, separator="\t", quote=None, counts=counts)
+    ratings = scan_table(folder / "ml-100k.inter", types, TABS, counts=counts)
     types = dict.fromkeys(
         ("item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"), pl.String
     )
-    movies = scan_table(
-        folder / "ml-100k.item", types, separator="\t", quote=None, optional=list(types)[1:], counts=counts
-    )
+    movies = scan_table(folder / "ml-100k.item", types, TABS, optional=list(types)[1:], counts=counts)
     title, year = known(pl.col("movie_title:token_seq")), pl.col("release_year:token")
     dated = pl.when(year.str.contains(r"^\d{4}$")).then(title + " (" + year + ")").otherwise(title)
     return (
@@ -123,10 +120,9 @@ def _atomic(folder: Path, counts: list[Count]) -> tuple[pl.LazyFrame, pl.LazyFra
 
 
 def _grouplens(folder: Path, counts: list[Count]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    names = ["user_id", "item_id", "rating", "timestamp"]
     types = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
-    ratings = scan_table(folder / "u.data", types, separator="\t", names=names, quote=None, counts=counts)
-    path = need(pick(folder, "u.item") or folder / "u.item", "Unpack the whole archive there.")
+    ratings = scan_table(folder / "u.data", types, Layout("\t", quote=None, names=tuple(types)), counts=counts)
+    path = need(folder / "u.item", "Unpack the whole archive there.")
     rows = []
     for row, line in enumerate(path.read_bytes().decode("latin-1").split("\n"), start=1):
         cells = line.rstrip("\r").split("|")

@@ -15,9 +15,12 @@ from recsys.core.errors import DataError, did_you_mean
 from recsys.core.runtime import Run
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count, Tables
 from recsys.data import pictures
-from recsys.data.cells import as_attributes, as_id, as_number, as_seconds, as_text, is_blank
-from recsys.data.readers import collect_table, scan_table
+from recsys.data.reading.cells import as_attributes, as_id, as_number, as_seconds, as_text, is_blank
+from recsys.data.reading.files import Layout, need, suffix_of
+from recsys.data.reading.tables import collect_table, open_table
 
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
+KNOWN = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl), each also as .gz, or Parquet (.parquet)"
 TimestampUnit = Literal["auto", "s", "ms", "us", "ns"]
 
 
@@ -93,8 +96,8 @@ class OwnTables:
 
     def _interactions(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
         """One file as canonical columns, its numbers and dates checked in one pass."""
-        names, delimiter = self.settings.columns, self.settings.delimiter
-        table = scan_table(path, delimiter)
+        names, layout = self.settings.columns, self._layout(path)
+        table = open_table(path, layout)
         schema = table.collect_schema()
         columns = {
             "user_id": as_id(_required(schema, names.user, "columns.user", path), schema),
@@ -106,13 +109,13 @@ class OwnTables:
             if source is None:
                 columns[column] = pl.lit(None)
             elif column == "timestamp":
-                sample = collect_table(table.select(source).filter(~is_blank(source, schema)).head(1), path, delimiter)
+                sample = collect_table(table.select(source).filter(~is_blank(source, schema)).head(1), path, layout)
                 columns[column] = as_seconds(source, schema, sample[source], self.settings.timestamp_unit, path)
             else:
                 columns[column] = as_number(source, schema, path)
         checked = {source: columns[column] for column, source in used.items() if source}
         bad = {source: ~is_blank(source, schema) & parsed.is_null() for source, parsed in checked.items()}
-        self._check(table, path, bad, used["timestamp"], counts)
+        self._check(table, path, layout, bad, used["timestamp"], counts)
         if self.settings.on_bad_rows == "drop" and bad:
             table = table.filter(~pl.any_horizontal(bad.values()))
         return table.select(
@@ -120,13 +123,19 @@ class OwnTables:
         ).with_columns(pl.col("weight").fill_null(1.0))
 
     def _check(
-        self, table: pl.LazyFrame, path: Path, bad: dict[str, pl.Expr], time: str | None, counts: list[Count]
+        self,
+        table: pl.LazyFrame,
+        path: Path,
+        layout: Layout,
+        bad: dict[str, pl.Expr],
+        time: str | None,
+        counts: list[Count],
     ) -> None:
         """Count the values that cannot be read; refuse or report them. An empty table is refused."""
         found = [mask.sum().alias(f"n {name}") for name, mask in bad.items()]
         found += [pl.col("row").filter(mask).min().alias(f"first {name}") for name, mask in bad.items()]
         indexed = table.with_row_index("row")
-        summary = collect_table(indexed.select(pl.len().alias("rows"), *found), path, self.settings.delimiter)
+        summary = collect_table(indexed.select(pl.len().alias("rows"), *found), path, layout)
         result = summary.row(0, named=True)
         if not result["rows"]:
             raise DataError(f"file {path}", "it has a header but no rows", "Export or fetch it again.")
@@ -134,7 +143,7 @@ class OwnTables:
             if not (n_bad := result[f"n {name}"]):
                 continue
             row = result[f"first {name}"]
-            value = collect_table(table.slice(row, 1), path, self.settings.delimiter)[name][0]
+            value = collect_table(table.slice(row, 1), path, layout)[name][0]
             if self.settings.on_bad_rows == "error":
                 kind = "time (seconds since 1970 or an ISO 8601 date)" if name == time else "number"
                 raise DataError(
@@ -148,7 +157,8 @@ class OwnTables:
     def _items(self, path: Path) -> pl.DataFrame:
         """One item file as canonical columns."""
         names = self.settings.item_columns
-        table = scan_table(path, self.settings.delimiter, as_text=False)
+        layout = self._layout(path)
+        table = open_table(path, layout, as_text=False)
         schema = table.collect_schema()
         title = _optional(schema, names.title, "title", "item_columns.title", path)
         image = _optional(schema, names.image, "image", "item_columns.image", path)
@@ -162,11 +172,19 @@ class OwnTables:
             "attributes": as_attributes(attributes, schema, self.settings.attribute_delimiter, path),
             "image": pl.col(image).cast(pl.String) if image else pl.lit(None, pl.String),
         }
-        return collect_table(
-            table.select(expression.alias(column) for column, expression in columns.items()),
-            path,
-            self.settings.delimiter,
-        )
+        table = table.select(expression.alias(column) for column, expression in columns.items())
+        return collect_table(table, path, layout)
+
+    def _layout(self, path: Path) -> Layout:
+        """How a file is laid out; a folder, or a file of a kind that is not read, is refused."""
+        if path.is_dir():
+            cause = "it is a folder"
+            raise DataError(f"file {path}", cause, f"Name the file, or a pattern such as {path.name}/*.csv.")
+        suffix, delimiter = suffix_of(need(path)), self.settings.delimiter
+        if suffix not in SUFFIXES:
+            raise DataError(f"file {path}", f"files ending in {path.suffix!r} are not read", f"Give {KNOWN}.")
+        usual = "\t" if suffix == ".tsv" else ","
+        return Layout(usual if delimiter == "auto" else delimiter, unit="line")
 
     def _with_pictures(self, items: pl.DataFrame, raw: Path, has_table: bool, counts: list[Count]) -> pl.DataFrame:
         """Point each item at its picture: the image column's file or URL, else the file named by its id."""

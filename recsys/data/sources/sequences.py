@@ -16,8 +16,9 @@ from recsys.core.config import Settings
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import Tables
-from recsys.data.sources._files import ROW, interactions, iter_lines, need
-from recsys.data.sources._items import items, no_items
+from recsys.data.reading.files import LINES, need, only
+from recsys.data.reading.tables import ROW, collect_table, open_table
+from recsys.data.sources._columns import interactions, items, no_items
 
 
 class Sequences:
@@ -35,7 +36,7 @@ class Sequences:
     def tables(self, raw: Path, *, run: Run) -> Tables:
         """Read the sequences; a user without items is refused, as is one that comes twice."""
         path = need(raw / self.settings.file if self.settings.file else _only_text(raw), "Set the setting file.")
-        lines = pl.scan_lines(path, name="line", glob=False, row_index_name=ROW)
+        lines = open_table(path, LINES).with_row_index(ROW)
         cells = pl.col("line").str.strip_chars().str.split(by=" ").list.eval(pl.element().filter(pl.element() != ""))
         rows = lines.select(ROW, cells=cells).filter(pl.col("cells").list.len() > 0)
         rows = rows.select(ROW, user_id=pl.col("cells").list.first(), item_id=pl.col("cells").list.slice(1))
@@ -48,22 +49,14 @@ class Sequences:
 
 
 def _only_text(raw: Path) -> Path:
-    found = [path for path in sorted(raw.glob("*.txt")) if path.name.lower() not in ("source.txt", "readme.txt")]
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "no .txt file"
-        raise DataError(f"folder {raw}", f"holds {names}", "Set the setting file to the one to read.")
-    return found[0]
+    names = sorted(path.name for path in raw.glob("*.txt") if path.name.lower() not in ("source.txt", "readme.txt"))
+    return raw / only(raw, names, ".txt file", "Set the setting file to the one to read.")
 
 
 def _check(rows: pl.LazyFrame, path: Path) -> None:
     lonely = pl.col(ROW).filter(pl.col("item_id").list.len() == 0).min().alias("lonely")
     double = pl.col(ROW).filter(~pl.col("user_id").is_first_distinct()).min().alias("double")
-    try:
-        found = rows.select(pl.len().alias("n"), lonely, double).collect(engine="streaming").row(0, named=True)
-    except (pl.exceptions.PolarsError, OSError):
-        for row, _ in iter_lines(path, lambda line: {"line": line}):  # names the row that is not UTF-8
-            del row
-        raise DataError(f"file {path}", "cannot be read", "Save it as UTF-8 text.") from None
+    found = collect_table(rows.select(pl.len().alias("n"), lonely, double), path, LINES).row(0, named=True)
     if not found["n"]:
         raise DataError(f"file {path}", "has no rows", "Check that it was written to the end.")
     if found["lonely"] is not None:

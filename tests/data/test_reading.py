@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from recsys.core.errors import DataError
 from recsys.core.values import Count
-from recsys.data.sources._files import scan_table
+from recsys.data.reading.files import TABS, Layout
+from recsys.data.reading.tables import scan_table
 
 TYPES = {"user": pl.String, "rating": pl.Float32, "time": pl.Int64}
 
@@ -45,11 +46,11 @@ def test_the_same_rows_in_other_clothes(content: str, tmp_path: Path) -> None:
 
 def test_gzip_and_other_separators(tmp_path: Path) -> None:
     content = gzip.compress(b"user\trating\ttime\na\t1.5\t10\nb\t2\t20\n")
-    assert scan(tmp_path / "a.tsv.gz", content, separator="\t", quote=None).rows() == GOOD
+    assert scan(tmp_path / "a.tsv.gz", content, layout=TABS).rows() == GOOD
 
 
 def test_without_a_header(tmp_path: Path) -> None:
-    frame = scan(tmp_path / "a.csv", "a,1.5,x,10\nb,2,y,20\n", names=["user", "rating", "", "time"])
+    frame = scan(tmp_path / "a.csv", "a,1.5,x,10\nb,2,y,20\n", layout=Layout(names=("user", "rating", "", "time")))
     assert frame.rows() == GOOD
 
 
@@ -105,6 +106,58 @@ def test_a_missing_file_and_a_broken_gzip_are_named(tmp_path: Path) -> None:
     whole = gzip.compress(b"user,rating,time\n" + b"".join(b"u%d,1,%d\n" % (n, n) for n in range(5000)))
     with pytest.raises(DataError, match=r"b\.csv\.gz"):
         scan(tmp_path / "b.csv.gz", whole[: len(whole) // 2])
+
+
+def test_a_gzip_with_other_bytes_in_it_is_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = "".join(f"u{number},1,{number}\n" for number in rng.integers(0, 10**9, 50_000))
+    content = bytearray(gzip.compress(f"user,rating,time\n{lines}".encode()))
+    content[len(content) // 2 : len(content) // 2 + 99] = b"\xff" * 99
+    with pytest.raises(DataError, match=r"a\.csv\.gz"):
+        scan(tmp_path / "a.csv.gz", bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("\n\nuser,rating,time\na,1,10\n\nb,x,20\n", r"row 3: column 'rating' is 'x'"),
+        ("\n\nuser,rating,time\na,1,10\n\nb,2,20,30\n", r"row 3: has 4 columns"),
+        ('\ufeff"user",rating,time\n"a,b",1,10\nb,2,20,30\n', r"row 2: has 4 columns"),
+    ],
+    ids=["a value after blank lines", "columns after blank lines", "byte order mark before a quote"],
+)
+def test_rows_are_counted_from_the_header(content: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words):
+        scan(tmp_path / "a.csv", content)
+
+
+JSON = '{"user": "a", "rating": 1.5, "time": 10, "style": %s}\n'
+
+
+def test_json_lines_and_parquet_are_the_same_table(tmp_path: Path) -> None:
+    text = JSON % '["x"]' + "\n" + '{"time": 20, "rating": 2, "user": "b"}'
+    assert scan(tmp_path / "a.jsonl", text).rows() == GOOD
+    frame = pl.DataFrame(GOOD, schema=["user", "rating", "time"], orient="row")
+    frame.write_parquet(tmp_path / "a.parquet")
+    table = scan_table(tmp_path / "a.parquet", TYPES).collect()
+    assert table.rows() == GOOD
+    assert dict(table.schema) == TYPES
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ('{"user": "a", "rating": [1], "time": 10}', r"row 3: column 'rating' is '\[1\]', not a number"),
+        ('{"user": "a", "rating": 1, "time": 10.5}', r"row 3: column 'time' is '10.5', not a whole number"),
+        ('{"user": null, "rating": 1, "time": 10}', r"row 3: column 'user' is empty"),
+        ('{"user": "a", "rating": NaN, "time": 10}', r"row 3: cannot be read: NaN is not JSON"),
+        ('{"user": "a", "rating"', r"row 3: cannot be read: the line is cut off"),
+        ("null", r"row 3: cannot be read: is NoneType, not an object"),
+    ],
+)
+def test_a_bad_json_line_is_named_though_others_are_of_mixed_shapes(last: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"a\.jsonl, {words}"):
+        scan(tmp_path / "a.jsonl", JSON % '["x"]' + JSON % '{"x": 1}' + last)
 
 
 def test_a_bad_row_far_down_is_found(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -34,6 +35,20 @@ def as_number(name: str, schema: pl.Schema, path: Path) -> pl.Expr:
     if schema[name].is_numeric() or schema[name] in (pl.Boolean, pl.Null):
         return pl.col(name).cast(pl.Float64, strict=False)
     raise _wrong_type(path, name, schema, "numbers")
+
+
+def typed(name: str, dtype: Any, schema: pl.Schema) -> pl.Expr:
+    """A column in exactly this type; null where text does not say it. Whole numbers may be written ``3.0``."""
+    column = pl.col(name)
+    if schema.get(name, pl.String) != pl.String:
+        return column.cast(dtype, strict=False)
+    if dtype == pl.String:
+        return column
+    number = column.cast(pl.Float64, strict=False)
+    if dtype == pl.Int64:
+        whole = number.is_finite() & (number == number.round())
+        return pl.when(whole).then(number).cast(pl.Int64, strict=False).alias(name)
+    return number.cast(dtype).alias(name)
 
 
 def as_seconds(name: str, schema: pl.Schema, sample: pl.Series, unit: str, path: Path) -> pl.Expr:

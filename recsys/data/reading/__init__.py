@@ -1,0 +1,1 @@
+"""Reading tables: files, cells, whole tables, and where they are broken."""

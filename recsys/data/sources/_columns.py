@@ -1,0 +1,57 @@
+"""The canonical columns: those that a format lacks are added, those that it has are put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from recsys.core.errors import DataError
+from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA
+from recsys.data.reading.tables import ROW
+
+PARTS = ("train", "valid", "test")
+
+
+def interactions(frame: pl.LazyFrame, *more: str) -> pl.LazyFrame:
+    """Add the canonical columns that are missing as null (``weight`` as 1) and put all in order, ``more`` last."""
+    return frame.select(*_in_order(frame, INTERACTION_SCHEMA, weight=1.0), *more)
+
+
+def items(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Add the canonical columns that are missing as null and put all in order."""
+    return frame.select(_in_order(frame, ITEM_SCHEMA))
+
+
+def _in_order(frame: pl.LazyFrame, schema: Mapping[str, Any], **missing: float) -> list[pl.Expr]:
+    have = frame.collect_schema().names()
+    return [
+        (pl.col(name) if name in have else pl.lit(missing.get(name))).cast(dtype).alias(name)
+        for name, dtype in schema.items()
+    ]
+
+
+def no_items() -> pl.LazyFrame:
+    """An item table without rows: canonicalisation adds an item for each id it meets."""
+    return pl.LazyFrame(schema=ITEM_SCHEMA)
+
+
+def of_part(frame: pl.LazyFrame, part: int) -> pl.LazyFrame:
+    """Interactions that are all of one part of a split, as canonical columns and ``part``."""
+    return interactions(frame.with_columns(part=pl.lit(part, dtype=pl.UInt8)), "part")
+
+
+def part_of(labels: pl.LazyFrame, column: str, path: Path) -> pl.Expr:
+    """The column of split labels as ``part``.
+
+    Raises:
+        DataError: a label that is not 0, 1 or 2; names file and row.
+    """
+    wrong = labels.select(column).with_row_index(ROW).filter(~pl.col(column).is_in([0, 1, 2]))
+    found = wrong.head(1).collect(engine="streaming")
+    if len(found):
+        cause = f"{column} is {found[column][0]}, not 0, 1 or 2"
+        raise DataError(f"file {path}, row {found[ROW][0] + 1}", cause, "Mend or remove that row.")
+    return pl.col(column).cast(pl.UInt8).alias("part")
