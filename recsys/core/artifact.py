@@ -27,6 +27,7 @@ from recsys.core.errors import ArtifactError
 from recsys.core.runtime import peak_memory_mb, stopwatch
 
 MANIFEST, CARD, DRAFT = "manifest.json", "card.md", ".draft-"
+LONG = 5  # entries of a list that a card still shows
 VERSIONED = ("recsys", "numpy", "scipy", "polars", "torch", "torch-geometric", "lightning", "transformers", "recbole")
 
 
@@ -259,10 +260,19 @@ def card(manifest: Mapping[str, Any]) -> str:
         f"({manifest['cpu_s']:.1f} CPU s) by `{manifest['command']}`.", "",
         f"Made from: {made_from or 'raw files'}",
         "", "## Configuration", "```json", json.dumps(manifest["config"], indent=2, default=str), "```",
-        "", "## Results", "```json", json.dumps(manifest["results"], indent=2, default=str), "```",
+        "", "## Results", "```json", json.dumps(_brief(manifest["results"]), indent=2, default=str), "```",
         "", "## Files", *[f"- `{name}` sha256 {digest[:16]}…" for name, digest in manifest["files"].items()], "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _brief(value: Any) -> Any:
+    """Long lists (a log of all epochs) are counted; the manifest has them."""
+    if isinstance(value, Mapping):
+        return {key: _brief(item) for key, item in value.items()}
+    if isinstance(value, list) and len(value) > LONG:
+        return f"{len(value)} entries, in {MANIFEST}"
+    return value
 
 
 def file_hash(path: Path) -> str:

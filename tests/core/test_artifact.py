@@ -160,3 +160,11 @@ def test_arrays_round_trip_and_damage_is_said(tmp_path: Path) -> None:
 def test_manifest_is_plain_json(store: ArtifactStore) -> None:
     made = store.build("thing", "one", config={"path": Path("x"), "n": np.int64(3)}, write=write)
     assert json.loads((made.path / MANIFEST).read_text())["config"]["path"] == "x"
+
+
+def test_a_card_counts_long_lists(store: ArtifactStore) -> None:
+    made = store.build("thing", "one", config={}, write=lambda folder: {"rows": [{"epoch": n} for n in range(40)]})
+    text = (made.path / "card.md").read_text()
+    assert "40 entries" in text
+    assert "epoch" not in text
+    assert len(made.manifest["results"]["rows"]) == 40

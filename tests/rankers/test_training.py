@@ -278,10 +278,12 @@ def test_training_leaves_the_global_random_state_alone() -> None:
     torch.testing.assert_close(torch.rand(3), expected)
 
 
-def test_csv_log_is_written(tmp_path) -> None:
-    ranker = LightGCN(LightGCN.Settings(epochs=2, logger="csv"))
-    ranker.fit(chain().train, ItemFeatures(), valid=Counting(), run=QUIET.at(tmp_path))
-    assert "ndcg@2" in (tmp_path / "log" / "metrics.csv").read_text()
+def test_logs_are_written(tmp_path) -> None:
+    for kind in ("csv", "tensorboard"):
+        ranker = LightGCN(LightGCN.Settings(epochs=2, logger=kind))
+        ranker.fit(chain().train, ItemFeatures(), valid=Counting(), run=QUIET.at(tmp_path / kind))
+    assert "ndcg@2" in (tmp_path / "csv" / "log" / "metrics.csv").read_text()
+    assert list((tmp_path / "tensorboard" / "log").glob("events.out.tfevents.*"))
 
 
 def test_sasrec_needs_time() -> None:
