@@ -1,15 +1,18 @@
 """Measure full-ranking evaluation against the bare work it cannot avoid, and against a per-user loop.
 
-    python experiments/evaluation_speed/measure.py [--users 6000] [--items 3700] [--repeats 7]
+    python experiments/evaluation_speed/measure.py                  the bare work and the loop, three sizes
+    python experiments/evaluation_speed/measure.py --against recbole
 
-Prints one JSON object. All contenders score the same users with the same 64-dimensional product, take the top 20
-and run in this process, in turns, so that a busy machine slows all of them alike. Ratios are taken within a turn;
-the median over turns is printed.
+Prints JSON and keeps it in results.json, under the name of the comparison. All contenders score the same users with
+the same 64-dimensional product, take the top 20 and run in this process, in turns, so that a busy machine slows all of
+them alike. Ratios are taken within a turn; the median over turns is printed.
 
 * ours: ``evaluate`` (queries, mask, finite check, top-k, ties, 6 metrics × 2 lengths, tail recall, catalogue).
 * validator: what a training epoch pays.
 * bare: the product and ``torch.topk`` in batches of the same size, with no mask and no metric at all.
 * loop: one user at a time in Python, the same six metrics at the same two lengths.
+
+Against RecBole: see recbole_evaluator.py. Exit status 1 if metrics differ by more than 1e-4.
 """
 
 from __future__ import annotations
@@ -17,20 +20,29 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy is imported
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import polars as pl
 import torch
 
+from recsys.core.artifact import commit, versions, write_json
 from recsys.core.runtime import Run
 from recsys.core.values import Dataset, Interactions, Query, Split, Vocabulary
 from recsys.evaluation.evaluator import SCORE_BYTES, EvaluationSettings, evaluate, make_validator
 
-KS = (10, 20)
+KS, DIM = (10, 20), 64
+SIZES = ("6000,3700,100", "19445,7050,8", "35598,18357,8")
 
 
 class Product:
@@ -97,19 +109,14 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for flag, default in (("users", 6000), ("items", 3700), ("dim", 64), ("per-user", 100), ("repeats", 7)):
-        parser.add_argument(f"--{flag}", type=int, default=default)
-    parser.add_argument("--threads", type=int, default=1, help="of torch; numpy follows OMP_NUM_THREADS")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+def measure(n_users: int, n_items: int, per_user: int, repeats: int) -> dict[str, Any]:
+    """Time all contenders on one synthetic split."""
     rng = np.random.default_rng(0)
-    split = synthetic_split(options.users, options.items, options.per_user, rng)
-    ranker = Product(options.users, options.items, options.dim, rng)
+    split = synthetic_split(n_users, n_items, per_user, rng)
+    ranker = Product(n_users, n_items, DIM, rng)
     settings, run = EvaluationSettings(ks=KS), Run(log=lambda message: None)
     users = np.flatnonzero(split.test.user_counts)
-    batch = max(1, SCORE_BYTES // (4 * options.items))
+    batch = max(1, SCORE_BYTES // (4 * n_items))
     validator = make_validator(split, settings)
     contenders = {
         "ours": lambda: evaluate(ranker, split, settings, run=run),
@@ -118,26 +125,60 @@ def main() -> None:
     }
     found, expected = evaluate(ranker, split, settings, run=run).summary, loop(ranker, split)
     loop_s = [seconds(lambda: loop(ranker, split)) for _ in range(2)]
-    turns = [{name: seconds(action) for name, action in contenders.items()} for _ in range(options.repeats)]
+    turns = [{name: seconds(action) for name, action in contenders.items()} for _ in range(repeats)]
     median = {name: statistics.median(turn[name] for turn in turns) for name in contenders}
-    print(
-        json.dumps(
-            {
-                "date": date.today().isoformat(),
-                "users": len(users),
-                "items": options.items,
-                "interactions": len(split.dataset.interactions),
-                "k": max(KS),
-                "threads": options.threads,
-                "seconds": {**median, "loop": min(loop_s)},
-                "ours_to_bare": statistics.median(turn["ours"] / turn["bare"] for turn in turns),
-                "validator_to_bare": statistics.median(turn["validator"] / turn["bare"] for turn in turns),
-                "loop_to_ours": min(loop_s) / median["ours"],
-                "largest_difference_to_loop": max(abs(found[name] - expected[name]) for name in expected),
-            },
-            indent=2,
-        )
-    )
+    return {
+        "users": len(users),
+        "items": n_items,
+        "interactions": len(split.dataset.interactions),
+        "k": max(KS),
+        "repeats": repeats,
+        "load": [round(value, 2) for value in os.getloadavg()],
+        "seconds": {**median, "loop": min(loop_s)},
+        "ours_to_bare": statistics.median(turn["ours"] / turn["bare"] for turn in turns),
+        "validator_to_bare": statistics.median(turn["validator"] / turn["bare"] for turn in turns),
+        "loop_to_ours": min(loop_s) / median["ours"],
+        "largest_difference": max(abs(found[name] - expected[name]) for name in expected),
+    }
+
+
+def against_recbole(repeats: int) -> list[dict[str, Any]]:
+    """Compare with RecBole's evaluator on ml-100k and on a split of the size of ml-1m (drawn pairs merge)."""
+    import recbole_evaluator as other
+
+    larger = synthetic_split(6000, 3700, 120, np.random.default_rng(0))
+    batches = (2**18, 2**20, 2**22)
+    return [
+        other.compare("ml-100k, random 8:1:1", other.movielens(), repeats, batches),
+        other.compare("synthetic, random 8:1:1", larger, max(3, repeats // 2), batches),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", choices=["bare", "recbole"], default="bare", help="what to compare with")
+    parser.add_argument("--sizes", nargs="*", metavar="USERS,ITEMS,PER_USER", default=SIZES, help="of synthetic data")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="of torch; numpy follows OMP_NUM_THREADS")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.against == "recbole":
+        found = against_recbole(options.repeats)
+    else:
+        found = [measure(*map(int, size.split(",")), options.repeats) for size in options.sizes]
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "versions": versions(),
+        "threads": options.threads,
+        "measured": found,
+    }
+    print(json.dumps(report, indent=2))
+    file = Path(__file__).with_name("results.json")
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    write_json(file, {**kept, options.against: report})
+    if not all(row["largest_difference"] < 1e-4 for row in found):
+        sys.exit("the metrics differ by more than 1e-4: these times compare different things")
 
 
 if __name__ == "__main__":

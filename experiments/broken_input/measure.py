@@ -1,0 +1,308 @@
+"""What does a user see when the input is broken? Every case goes through the real command line, in a new process.
+
+    python experiments/broken_input/measure.py
+    python experiments/broken_input/measure.py --only "truncated gzip" "NaN rating"
+
+Each case writes small tables of its own into a temporary folder, breaks one thing and runs ``python -m recsys``. Prints
+a table: what was done, the exit status, the message, word for word (the temporary folder shortened to …), and keeps it
+in results.json. Exit status 1 if a case ends with a traceback, with another status than 2, or, where bad input is
+tolerated, without the number of rows it touched. The last column of a failed case says which.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recsys.core.artifact import commit, versions, write_json
+
+Break = Callable[[Path], None]
+HEADER = "user_id,item_id,rating,timestamp"
+
+
+def rows(n_users: int = 30, n_items: int = 12) -> list[str]:
+    """Return lines of a well-formed table: every user took seven items, at seconds since 1970."""
+    return [
+        f"u{user},i{(user * 5 + place * 3) % n_items},{1 + (user + place) % 5},{1_600_000_000 + 1000 * user + place}"
+        for user in range(n_users)
+        for place in range(7)
+    ]
+
+
+def write(folder: Path, lines: list[str], header: str = HEADER) -> None:
+    (folder / "interactions.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+
+
+def row(number: int, line: str) -> Break:
+    """Replace data row ``number`` (from 1)."""
+
+    def do(folder: Path) -> None:
+        lines = rows()
+        lines[number - 1] = line
+        write(folder, lines)
+
+    return do
+
+
+def cut_gzip(folder: Path) -> None:
+    packed = gzip.compress("\n".join([HEADER, *rows()]).encode())
+    (folder / "interactions.csv.gz").write_bytes(packed[: len(packed) // 2])
+
+
+def wrong_encoding(folder: Path) -> None:
+    lines = rows()
+    lines[9] = lines[9].replace("u", "José", 1)
+    (folder / "interactions.csv").write_bytes("\n".join([HEADER, *lines]).encode("latin-1"))
+
+
+def milliseconds(folder: Path) -> None:
+    write(folder, [line + "000" for line in rows()])
+
+
+def no_times(folder: Path) -> None:
+    write(folder, [line.rpartition(",")[0] for line in rows()], "user_id,item_id,rating")
+
+
+class Payload:
+    """Makes a file when it is unpickled: the case proves that nothing does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (self.path,)
+
+
+def pickled_features(folder: Path) -> None:
+    import pickle
+
+    lines = ["userID\titemID\tx_label"] + [f"{u}\t{(u + j) % 5}\t{min(j, 2)}" for u in range(9) for j in range(4)]
+    (folder / "tiny.inter").write_text("\n".join(lines) + "\n")
+    (folder / "text_feat.npy").write_bytes(pickle.dumps(Payload(folder / "RAN")))
+
+
+def trained_then(damage: Break) -> Break:
+    """Train a ranker in the folder, then damage its artifacts."""
+
+    def do(folder: Path) -> None:
+        write(folder, rows())
+        done = recsys(folder, ["train", *OWN])
+        if done.returncode:
+            raise RuntimeError(f"the run to be damaged failed: {done.stderr}")
+        damage(next((folder / "artifacts" / "ranker").glob("[!.]*")))
+
+    return do
+
+
+def overwrite(name: str, content: bytes) -> Break:
+    return lambda artifact: (artifact / name).write_bytes(content) and None
+
+
+def flip_a_byte(artifact: Path) -> None:
+    file = artifact / "state.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def half(name: str) -> Break:
+    def do(artifact: Path) -> None:
+        content = (artifact / name).read_bytes()
+        (artifact / name).write_bytes(content[: len(content) // 2])
+
+    return do
+
+
+def read_only(folder: Path) -> None:
+    write(folder, rows())
+    (folder / "artifacts").mkdir()
+    (folder / "artifacts").chmod(0o500)
+
+
+def good(folder: Path) -> None:
+    write(folder, rows())
+
+
+def artifacts_is_a_file(folder: Path) -> None:
+    write(folder, rows())
+    (folder / "artifacts").write_text("not a folder")
+
+
+OWN = ("--set", "data.source=own")
+K5 = ("--set", "evaluation.ks=[5]", "--set", "evaluation.metric=ndcg@5")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to break the input.
+
+    Attributes:
+        break_it: prepares the folder.
+        command: the verb and its options; raw and artifacts folder are added.
+        told: what the message must hold.
+        tolerated: the input is accepted; ``told`` must be printed, the number of rows included.
+        needs: ``"user"`` cannot be shown to root, ``"disk"`` needs a file system that is always full.
+        wrap: put before the command, a shell line that limits it.
+    """
+
+    break_it: Break
+    command: tuple[str, ...] = ("data", *OWN)
+    told: tuple[str, ...] = ()
+    tolerated: bool = False
+    needs: str = ""
+    wrap: str = ""
+
+
+def show(*arguments: str) -> tuple[str, ...]:
+    return ("show", *arguments)
+
+
+CASES: dict[str, Case] = {
+    "missing file": Case(
+        lambda folder: (folder / "ratings.csv").write_text("x") and None, told=("interactions.csv", "no such file")
+    ),
+    "missing raw folder": Case(lambda folder: None, ("data", *OWN, "--set", "data.raw=nowhere"), ("nowhere",)),
+    "misspelt column": Case(
+        lambda folder: write(folder, rows(), HEADER.replace("user_id", "user_ident")),
+        told=("user_id", "user_ident", "columns.user"),
+    ),
+    "unparsable rating": Case(row(17, "u2,i9,good,1600000001"), told=("row 17", "'good'", "rating")),
+    "unparsable rating, dropped": Case(
+        row(17, "u2,i9,good,1600000001"),
+        ("data", *OWN, "--set", "data.options.on_bad_rows=drop"),
+        ("dropped", ": 1"),
+        tolerated=True,
+    ),
+    "NaN rating": Case(row(17, "u2,i9,NaN,1600000001"), told=("NaN", ": 1"), tolerated=True),
+    "truncated gzip": Case(
+        cut_gzip, ("data", *OWN, "--set", "data.options.interactions=interactions.csv.gz"), ("csv.gz", "ends too early")
+    ),
+    "wrong encoding": Case(wrong_encoding, told=("line 11", "UTF-8")),
+    "empty file": Case(lambda folder: (folder / "interactions.csv").write_bytes(b"") and None, told=("empty",)),
+    "a header and no rows": Case(lambda folder: write(folder, []), told=("no rows",)),
+    "repeated pairs, duplicates='error'": Case(
+        lambda folder: write(folder, [*rows(), *rows()[:3]]),
+        ("data", *OWN, "--set", "data.prepare.duplicates=error"),
+        ("3", "duplicates"),
+    ),
+    "repeated pairs, by default": Case(
+        lambda folder: write(folder, [*rows(), *rows()[:3]]), told=(": 3",), tolerated=True
+    ),
+    "times in milliseconds": Case(milliseconds, told=("milliseconds", ": 210"), tolerated=True),
+    "unknown setting": Case(good, ("train", *OWN, "--set", "ranker.regularization=3"), ("Did you mean",)),
+    "unknown section": Case(good, ("train", *OWN, "--set", "rankers.name=ease"), ("Did you mean 'ranker'",)),
+    "value of a wrong type": Case(good, ("data", *OWN, "--set", "split.seed=soon"), ("split.seed", "integer")),
+    "unknown ranker": Case(good, ("train", *OWN, "--set", "ranker.name=lightgnc"), ("Did you mean 'lightgcn'",)),
+    "unknown split": Case(good, ("data", *OWN, "--set", "split.kind=randm"), ("split.kind", "'random'")),
+    "no times, split global_time": Case(no_times, ("data", *OWN, "--set", "split.kind=global_time"), ("timestamp",)),
+    "no times, split leave_last": Case(no_times, ("data", *OWN, "--set", "split.kind=leave_last"), ("timestamp",)),
+    "no times, sasrec": Case(no_times, ("train", *OWN, *K5, "--set", "ranker.name=sasrec"), ("timestamp",)),
+    "k-core that removes everything": Case(
+        good, ("data", *OWN, "--set", "data.prepare.k_core=100"), ("k_core", "100", "nothing")
+    ),
+    "pickle in place of features": Case(
+        pickled_features, ("data", "--set", "data.source=mmrec"), ("text_feat.npy", "pickle")
+    ),
+    "damaged manifest": Case(
+        trained_then(overwrite("manifest.json", b"{")), ("recommend", "ease", "--user", "u1"), ("manifest.json",)
+    ),
+    "damaged manifest, by folder": Case(
+        trained_then(overwrite("manifest.json", b"{")), show("{ranker}"), ("manifest.json",)
+    ),
+    "half a safetensors file": Case(
+        trained_then(half("state.safetensors")), ("recommend", "ease", "--user", "u1"), ("state.safetensors", "cannot be read")
+    ),
+    "one byte of a result changed": Case(
+        trained_then(flip_a_byte), show("ease", "--verify"), ("state.safetensors", "changed or damaged")
+    ),
+    "damaged ranker.json": Case(
+        trained_then(overwrite("ranker.json", b"\xff")), ("recommend", "ease", "--user", "u1"), ("ranker.json",)
+    ),
+    "read-only artifacts folder": Case(read_only, told=("ermission denied", "artifacts"), needs="user"),
+    "full disk": Case(good, told=("artifacts folder",), wrap="ulimit -f 1; trap '' XFSZ; "),
+    "artifacts folder is a file": Case(artifacts_is_a_file, told=("artifacts",)),
+}  # fmt: skip
+
+
+def recsys(folder: Path, arguments: list[str], wrap: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command line in ``folder``, raw and artifacts below it."""
+    if arguments[0] in ("data", "train") and not any("data.raw" in argument for argument in arguments):
+        arguments = [*arguments, "--set", f"data.raw={folder}"]
+    command = [sys.executable, "-m", "recsys", *arguments, "--artifacts", str(folder / "artifacts")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    if wrap:
+        command = ["bash", "-c", wrap + 'exec "$@"', "bash", *command]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def try_case(name: str) -> dict[str, Any]:
+    """Break, run, judge."""
+    case = CASES[name]
+    if case.needs == "user" and os.geteuid() == 0:
+        return {"case": name, "skipped": "root may write everywhere; run as another user", "faults": []}
+    folder = Path(tempfile.mkdtemp(prefix="broken-"))
+    try:
+        case.break_it(folder)
+        trained = next((folder / "artifacts" / "ranker").glob("[!.]*"), folder) if not case.needs else folder
+        done = recsys(folder, [part.replace("{ranker}", str(trained)) for part in case.command], case.wrap)
+        ran = (folder / "RAN").exists()
+    finally:
+        if (folder / "artifacts").is_dir():
+            (folder / "artifacts").chmod(0o700)
+        shutil.rmtree(folder, ignore_errors=True)
+    printed = (done.stdout + done.stderr).replace(str(folder), "…")
+    faults = [f"{word!r} is not in the message" for word in case.told if word not in printed]
+    faults += ["traceback"] * ("Traceback" in printed) + ["the pickle was executed"] * ran
+    wanted = 0 if case.tolerated else 2
+    if done.returncode != wanted:
+        faults.append(f"exit status {done.returncode}, not {wanted}")
+    message = [line for line in printed.splitlines() if not case.tolerated or told_in(line, case.told)]
+    shown = " ".join(part.replace(str(folder), "…") for part in case.command).replace("{ranker}", "FOLDER")
+    return {"case": name, "command": f"recsys {shown}", "status": done.returncode, "message": message, "faults": faults}
+
+
+def told_in(line: str, words: tuple[str, ...]) -> bool:
+    return any(word in line for word in words)
+
+
+def to_markdown(results: list[dict[str, Any]]) -> str:
+    """Return the table of the README."""
+    lines = ["| what was done | exit status | message |", "|---|---|---|"]
+    for result in results:
+        text = "<br>".join(result.get("message", [])) or f"skipped: {result.get('skipped')}"
+        text = re.sub(r"\s+", " ", text.replace("|", "\\|")).strip()
+        faults = f" **{'; '.join(result['faults'])}**" if result["faults"] else ""
+        lines.append(f"| {result['case']} | {result.get('status', '–')} | {text}{faults} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=CASES, metavar="CASE", help="cases to run (nothing is kept)")
+    options = parser.parse_args()
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(try_case, options.only or CASES))
+    print(to_markdown(results))
+    failed = [result["case"] for result in results if result["faults"]]
+    report = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit(), "versions": versions()}
+    if not options.only:
+        write_json(Path(__file__).with_name("results.json"), {**report, "cases": results})
+    print(json.dumps({"cases": len(results), "skipped": sum("skipped" in r for r in results), "failed": failed}))
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
