@@ -34,7 +34,7 @@ HERE = Path(__file__).resolve().parent
 FOLDERS = {"ml100k": "ml100k_peers_random", "baby": "amazon_baby"}
 RECBOLE = {
     "ml100k": {"name": "recbole", "model": "LightGCN", "params": {"n_layers": 2, "embedding_size": 64}},
-    "baby": {"name": "recbole", "model": "LightGCN", "params": {"n_layers": 2, "embedding_size": 64}, "epochs": 60},
+    "baby": {"name": "recbole", "model": "LightGCN", "params": {"n_layers": 2, "embedding_size": 64}, "epochs": 120},
 }
 COSINE = {"name": "lightgcn", "num_layers": 2, "similarity": "cosine", "temperature": 0.2}
 PAIRS = {"name": "lightgcn", "num_layers": 2, "loss": "bpr", "batch_size": 8192}
