@@ -7,6 +7,7 @@ frame that casts. A row number counts from 1 after the header.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -29,16 +30,14 @@ JSON_LOOK_AHEAD = 10_000
 _FAILURES = (pl.exceptions.PolarsError, ValueError, *DAMAGE)
 
 
-def open_table(
-    path: Path, layout: Layout = CSV, *, as_text: bool = True, keys: Collection[str] | None = None
-) -> pl.LazyFrame:
+def open_table(path: Path, layout: Layout = CSV, *, as_text: bool = True, keys: Types | None = None) -> pl.LazyFrame:
     """Open one table lazily; nothing but its beginning is read.
 
     Args:
         layout: of the cells in a text table.
         as_text: read every JSON value as String, so that no type is guessed from the first rows
             (CSV values always are; Parquet keeps its types).
-        keys: of JSON lines to read as text; ``None``: those of the first lines.
+        keys: type by key of the JSON values to read; ``None``: all that are in the first lines.
 
     Raises:
         DataError: no such file, an empty one, or one whose beginning cannot be read.
@@ -53,7 +52,7 @@ def open_table(
         elif kind_of(path) == "csv":
             table = _open_cells(path, layout)
         elif as_text:
-            table = pl.scan_ndjson(name, schema=dict.fromkeys(keys or _json_keys(path), pl.String))
+            table = pl.scan_ndjson(name, schema=dict(keys or dict.fromkeys(_json_keys(path), pl.String)))
         else:
             table = pl.scan_ndjson(name, infer_schema_length=None)
         table.collect_schema()
@@ -110,14 +109,26 @@ def scan_table(
     Raises:
         DataError: no such file, no rows, a column is missing, a value has the wrong type; names file and row.
     """
-    table = open_table(path, layout, keys=types)
+    if kind_of(path) == "json":
+        with contextlib.suppress(*_FAILURES):  # as text, below, what is wrong is found
+            return _checked(open_table(path, keys=types), path, types, optional, counts)
+    table = open_table(path, layout, keys=dict.fromkeys(types, pl.String))
+    try:
+        return _checked(table, path, types, optional, counts)
+    except _FAILURES as error:
+        raise explain(path, error, layout) from error
+
+
+def _checked(
+    table: pl.LazyFrame, path: Path, types: Types, optional: Collection[str], counts: list[Count] | None
+) -> pl.LazyFrame:
     schema = table.collect_schema()
     _check_columns(path, [name for name in types if name not in optional], schema.names())
     # A blank line is a row of nulls in CSV, and no row at all in JSON lines.
     blank = pl.all_horizontal(pl.all().is_null()) if kind_of(path) == "csv" else pl.lit(False)
     columns = [pl.col(name) if name in schema else pl.lit(None, pl.String).alias(name) for name in types]
     cells = table.select(blank.alias(_BLANK), *columns).with_row_index(ROW)
-    skipped = _check(cells, types, optional, path, layout)
+    skipped = _check(cells, types, optional, path)
     if skipped and counts is not None:
         counts.append(Count(f"blank rows of {path.name} skipped", skipped))
     return cells.filter(~pl.col(_BLANK)).select(typed(name, dtype, schema) for name, dtype in types.items())
@@ -132,7 +143,7 @@ def _check_columns(path: Path, wanted: Collection[str], header: Sequence[str]) -
         raise DataError(f"file {path}", f"has column {doubled!r} twice", "Rename one of them.")
 
 
-def _check(cells: pl.LazyFrame, types: Types, optional: Collection[str], path: Path, layout: Layout) -> int:
+def _check(cells: pl.LazyFrame, types: Types, optional: Collection[str], path: Path) -> int:
     """Look for the first bad value of each column; return the number of blank rows."""
     schema = cells.collect_schema()
     first = []
@@ -142,13 +153,13 @@ def _check(cells: pl.LazyFrame, types: Types, optional: Collection[str], path: P
             wrong &= pl.col(name).is_not_null()
         first.append(pl.col(ROW).filter(wrong & ~pl.col(_BLANK)).min().alias(name))
     totals = [pl.len().alias("__n"), pl.col(_BLANK).sum().alias("__skipped")]
-    found = collect_table(cells.select(*totals, *first), path, layout).row(0, named=True)
+    found = cells.select(*totals, *first).collect(engine="streaming").row(0, named=True)
     if found["__n"] == found["__skipped"]:
         raise DataError(f"file {path}", "has no rows", "Check that it was written to the end.")
     rows = {name: found[name] for name in types if found[name] is not None}
     if rows:
         name = min(rows, key=rows.__getitem__)
-        value = collect_table(cells.filter(pl.col(ROW) == rows[name]).select(name), path, layout).item()
+        value = cells.filter(pl.col(ROW) == rows[name]).select(name).collect(engine="streaming").item()
         kind = {pl.String: "text", pl.Int64: "a whole number"}.get(types[name], "a number")
         cause = "is empty" if value is None else f"is {value!r:.80}, not {kind}"
         raise DataError(f"file {path}, row {rows[name] + 1}", f"column {name!r} {cause}", "Mend or remove that row.")
