@@ -4,7 +4,7 @@
 
 config.toml is a run (see the README); data.raw is relative to the folder named by RECSYS_DATA.
 search.toml lists rankers: a list of values is a dimension of the grid, anything else is fixed.
-Prints the table and writes results.json (date, commit, versions, all trials). Finished trials are reused.
+Prints the table and writes table.md and results.json (date, commit, versions, all trials). Finished trials are reused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from recsys.core.artifact import Artifact, commit, versions, write_json
 from recsys.core.config import read_toml
 from recsys.core.runtime import quiet_threads
-from recsys.reporting import Comparison
+from recsys.reporting import Comparison, write_comparison
 from recsys.workflow import Workflow, read_config
 
 
@@ -102,6 +102,7 @@ def main() -> None:
         },
     )
     print(options.folder / "results.json")
+    print(write_comparison(comparison, options.folder / "table.md"))
 
 
 if __name__ == "__main__":
