@@ -57,7 +57,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refuse(archive: Path, words: str = "", caps: Caps = SMALL) -> None:
+def refuse(archive: Path, words: str | None = None, caps: Caps = SMALL) -> None:
     """Unpacking fails with a DataError, and the disk is as it was."""
     before = tree(archive.parent)
     folders = {path for path in archive.parent.rglob("*") if path.is_dir()}
