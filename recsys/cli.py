@@ -113,8 +113,9 @@ def data(workflow: Any, as_json: bool, listing: bool, source: str | None, downlo
       recsys data                                              ml-100k, random split
       recsys data --list                                       what can be read
       recsys data --list --source own                          the settings of your own tables
-      recsys data --set data.source=ml-1m --download
-      recsys data --set data.source=own --set data.raw=my_folder --set split.kind=leave_last
+      recsys data --source ml-1m --set data.raw=data/raw/ml-1m --download
+      recsys data --source own --set data.raw=my_folder --set split.kind=leave_last
+      recsys data --source own --set data.raw=my_folder --set data.options.columns.user=reader
     """
     from recsys import reporting
     from recsys.console import columns
@@ -170,7 +171,7 @@ def train(workflow: Any, as_json: bool) -> None:
     show_result(made, as_json, f"validation{epoch}: {best or 'no validation part'}   fit {result['fit_wall_s']:.1f} s")
 
 
-@main.command()
+@main.command(short_help="Measure trained rankers and compare them.")
 @run_options
 @click.argument("rankers", nargs=-1)
 @click.option("--part", type=click.Choice(["test", "valid"]), default="test", show_default=True)
@@ -202,7 +203,7 @@ def evaluate(
         click.echo(str(report))
 
 
-@main.command()
+@main.command(short_help="List the best unseen items for somebody.")
 @click.argument("ranker")
 @click.option("--user", "users", multiple=True, help="A known user's id; may be repeated.")
 @click.option("--liked", multiple=True, help="Title or id that a new user likes, oldest first; may be repeated.")
@@ -237,7 +238,7 @@ def recommend(
     click.echo(json.dumps(reporting.lists_dict(lists), indent=2) if as_json else reporting.lists_text(lists))
 
 
-@main.command()
+@main.command(short_help="List results, or describe one.")
 @click.argument("artifact", required=False)
 @click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
 @click.option("--verify", is_flag=True, help="Compare every file with its recorded hash.")
@@ -275,7 +276,7 @@ def doctor(settings: str | None, as_json: bool) -> None:
         sys.exit(1)
 
 
-@main.command()
+@main.command(short_help="The whole flow on real data, with a report.")
 @click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
 def demo(artifacts: Path, quiet: bool) -> None:

@@ -45,7 +45,8 @@ class Comparison:
         cls, workflow: Workflow, rankers: Sequence[str], part: Part = "test", reference: str | None = None
     ) -> Comparison:
         """Open (or train) the rankers and evaluate them where that was not done yet."""
-        trained = [workflow.open_ranker(name) for name in rankers] or [workflow.train()]
+        opened = {artifact.key: artifact for artifact in map(workflow.open_ranker, rankers)}  # named twice: once
+        trained = list(opened.values()) or [workflow.train()]
         made = [workflow.evaluate(artifact, part) for artifact in trained]
         return cls.from_artifacts(workflow, trained, made, part, reference)
 
@@ -156,7 +157,7 @@ def recommend_lists(
         else {}
     )
     if liked:
-        lists["who likes " + ", ".join(liked)] = model.recommend(history=list(liked), **options)
+        lists["somebody who likes " + ", ".join(liked)] = model.recommend(history=list(liked), **options)
     return lists
 
 
@@ -351,7 +352,9 @@ def show_text(root: Path, reference: str | None, *, verify: bool, as_json: bool)
             }
             for item in store.list()
         ]
-        return json.dumps(rows, indent=2) if as_json else columns(rows)
+        if as_json:
+            return json.dumps(rows, indent=2)
+        return columns(rows) if rows else f"nothing below {root} yet; a first result: recsys train --artifacts {root}"
     artifact = store.open(reference)
     if verify:
         artifact.verify()

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.config import Settings, apply_overrides, make_settings, read_toml
-from recsys.core.errors import ArtifactError, ConfigError
+from recsys.core.errors import ArtifactError, ConfigError, did_you_mean
 from recsys.core.protocols import Source
 from recsys.core.runtime import Run, to_stderr
 from recsys.core.values import Dataset, ItemFeatures, Split
@@ -25,6 +25,7 @@ from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset,
 from recsys.data.splits import SplitSettings, load_split, make_split, save_split
 from recsys.evaluation.task import EvaluationSettings
 from recsys.items import ENCODERS
+from recsys.rankers import RANKERS
 from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker, uses_features
 
 Part = Literal["valid", "test"]
@@ -35,7 +36,7 @@ class DataSettings(Settings):
 
     source: str = Field("ml-100k", description="Data set or file format: see recsys data --list.")
     raw: Path = Field(Path("data/raw"), description="Folder of the raw files.")
-    options: dict[str, Any] = Field({}, description="Settings of the source: see recsys data --list NAME.")
+    options: dict[str, Any] = Field({}, description="Settings of the source: see recsys data --list --source NAME.")
     prepare: CanonicalSettings = Field(CanonicalSettings(), description="Thresholds, k-core, duplicates.")
 
 
@@ -50,7 +51,7 @@ class RunSettings(Settings):
     """Section ``[run]``: what is not part of a result's meaning, but for the seed."""
 
     seed: int = Field(0, ge=0, description="Of initial weights, batches and negatives.")
-    device: str = Field("cpu", description="cpu, cuda or auto.")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|auto)$", description="cpu, cuda, cuda:1 or auto.")
     artifacts: Path = Field(Path("data/artifacts"), description="Folder of all results.")
 
 
@@ -72,17 +73,58 @@ def read_config(path: Path | None, overrides: tuple[str, ...] = ()) -> RunConfig
         ConfigError: an unknown section or key, or a value that does not fit.
     """
     values = apply_overrides(read_toml(path) if path else {}, overrides)
-    if isinstance(values.get("ranker"), Mapping):
-        values["ranker"] = {"name": RunConfig().ranker["name"], **values["ranker"]}
-    parts = {}
-    for name, section in values.items():
-        field = RunConfig.model_fields.get(name)
-        if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-            if not isinstance(section, Mapping):
-                raise ConfigError(f"setting {name}", "is a section, not a value", f"Write [{name}] and keys below it.")
-            section = make_settings(field.annotation, section, name)
-        parts[name] = section
+    sections = RunConfig.model_fields
+    for name in values:
+        if name not in sections:
+            raise ConfigError(f"setting {name}", "a run has no such section", did_you_mean(name, sections))
+    parts = {name: _part(sections[name].annotation, value, name) for name, value in values.items()}
+    if "ranker" in parts:
+        parts["ranker"] = _ranker_section(parts["ranker"])
     return make_settings(RunConfig, parts, "config")
+
+
+def _part(kind: Any, value: Any, where: str) -> Any:
+    """Build a section and the sections in it, each by itself, so that a message names the innermost."""
+    if not (isinstance(kind, type) and issubclass(kind, Settings)):
+        return value
+    fields = kind.model_fields
+    built = {
+        name: _part(fields[name].annotation, inner, f"{where}.{name}") if name in fields else inner
+        for name, inner in _mapping(value, where).items()
+    }
+    return make_settings(kind, built, where)
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"setting {where}", "is a section, not a value", f"Write [{where}] and keys below it.")
+    return value
+
+
+def _ranker_section(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        raise ConfigError("setting ranker", "is a section, not a value", f"Write ranker.name={value!r}.")
+    section = {"name": RunConfig().ranker["name"], **_mapping(value, "ranker")}
+    if not isinstance(section["name"], str):
+        raise ConfigError("setting ranker.name", f"{section['name']!r} is no name", "One of: " + ", ".join(RANKERS))
+    return section
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that PyTorch does not find here; imports torch only to look for CUDA.
+
+    Raises:
+        ConfigError: CUDA is asked for, and there is none, or fewer devices than that.
+    """
+    if not name.startswith("cuda"):
+        return
+    import torch
+
+    found, number = torch.cuda.device_count(), int(name.partition(":")[2] or 0)
+    if number >= found:
+        raise ConfigError(
+            f"setting run.device {name!r}", f"PyTorch finds {found} CUDA devices here", "Set run.device to cpu or auto."
+        )
 
 
 class Workflow:
@@ -174,6 +216,7 @@ class Workflow:
         config = {"encoder": settings.text, "options": encoder.settings.model_dump(mode="json")}
 
         def write(folder: Path) -> dict[str, Any]:
+            check_device(self.config.run.device)
             vectors = encoder.encode(self.dataset.item_table, run=self.run)
             np.save(folder / f"{encoder.modality}.npy", vectors, allow_pickle=False)
             return {"items": len(vectors), "dim": vectors.shape[1], "encoded": int((~np.isnan(vectors[:, 0])).sum())}
@@ -192,6 +235,7 @@ class Workflow:
         config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric}
 
         def write(folder: Path) -> dict[str, Any]:
+            check_device(self.config.run.device)
             model = make_ranker(chosen)
             valid = make_validator(self.loaded_split, self.config.evaluation) if len(self.loaded_split.valid) else None
             run = self.run.at(folder / "training")
@@ -246,7 +290,14 @@ class Workflow:
         Raises:
             ArtifactError: no such ranker, or one of another split.
         """
-        trained, split = self.store.open(reference), self.split()
+        trained = self.store.open(reference)
+        if trained.kind != "ranker":
+            raise ArtifactError(
+                f"artifact {reference!r}",
+                f"is of kind {trained.kind!r}, not a ranker",
+                "List the rankers with: recsys show",
+            )
+        split = self.split()
         if not any(parent["key"] == split.key for parent in trained.manifest["parents"]):
             raise ArtifactError(
                 f"ranker {reference!r}",

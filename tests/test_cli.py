@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,17 @@ def first_user(config: Path) -> str:
         (("train", "--set", "ranker.regularization=3"), "Did you mean 'regularisation'"),
         (("train", "--set", "ranker.regularisation=-3"), "greater than 0"),
         (("train", "-c", "absent.toml"), "no such file"),
+        (("train", "--set", "ranker=ease"), "Write ranker.name='ease'"),
+        (("train", "--set", "ranker=[1]"), "is a section, not a value"),
+        (("train", "--set", "ranker.name=3"), "3 is no name"),
+        (("train", "--set", "rankers.name=ease"), "Did you mean 'ranker'"),
+        (("train", "--set", "data=3"), "is a section, not a value"),
+        (("train", "--set", "data.prepare=3"), "setting data.prepare: is a section"),
+        (("train", "--set", "data.prepare.kcore=3"), "Did you mean 'k_core'"),
+        (("train", "--set", "split.seed=soon"), "setting split.seed: Input should be a valid integer"),
+        (("train", "--set", "run.device=tpu"), "setting run.device"),
+        (("train", "--set", "nonsense"), "section.key=value"),
+        (("train", "--artifacts", __file__), "artifacts folder"),
         (("data", "--set", "data.source=ml-1mm"), "Did you mean 'ml-1m'"),
         (("data", "--set", "data.source=ml-1m", "--set", "data.raw=/absent"), "ml-1m"),
         (("recommend", "absent", "--user", "1"), "recsys show"),
@@ -105,6 +118,73 @@ def test_mistakes_end_with_status_2_and_a_remedy(arguments: tuple[str, ...], sai
     assert said in done.output
     assert "Traceback" not in done.output
     assert "try:" in done.output
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_work(config: Path) -> None:
+    done = call("train", "-c", str(config), "-q", "--set", "run.device=cuda:99", "--set", "ranker.regularisation=21")
+    assert done.exit_code == 2, done.output
+    assert "CUDA devices here" in done.output
+
+
+def test_only_rankers_are_evaluated_and_each_once(config: Path) -> None:
+    c = ("-c", str(config), "-q")
+    trained = run_json("train", *c)
+    done = call("evaluate", *c, "data/own")
+    assert done.exit_code == 2
+    assert "is of kind 'data', not a ranker" in done.output
+    assert len(run_json("evaluate", *c, trained["path"], trained["key"])["rankers"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--user", "nobody"), "--liked"),
+        (("-k", "0", "--user", "{user}"), "at least one"),
+        (("--liked", "The Small Book of Seedlings"), "Nearest: The Small Book of Seeds"),
+        (("--user", "{user}", "--filter", "nonsense"), "Such as genre:Comedy"),
+        (("--user", "{user}", "--exclude", "zzz"), "no item has that id or title"),
+        ((), "for whom?"),
+    ],
+)
+def test_odd_wishes_get_an_answer(config: Path, arguments: tuple[str, ...], said: str) -> None:
+    run_json("train", "-c", str(config), "-q")
+    given = [argument.replace("{user}", first_user(config)) for argument in arguments]
+    done = call("recommend", "ease", "--artifacts", str(config.parent / "artifacts"), *given)
+    assert done.exit_code == 2, done.output
+    assert said in done.output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+@pytest.mark.parametrize("verb", ["data", "evaluate"])
+def test_a_full_disk_is_said(config: Path, tmp_path: Path, verb: str) -> None:
+    """Files beyond 1 KiB fail part-way, as on a disk that fills up; polars and safetensors have errors of their own."""
+    run_json("train", "-c", str(config), "-q")
+    own = ["--set", "evaluation.resamples=101", "ease"] if verb == "evaluate" else ["--artifacts", str(tmp_path)]
+    command = [sys.executable, "-m", "recsys", verb, "-c", str(config), "-q", *own]
+    limited = ["bash", "-c", 'ulimit -f 1 && exec "$@"', "bash", *command]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "space left" in done.stderr
+    assert "try:" in done.stderr
+
+
+def test_a_newcomer_is_named_in_a_sentence(config: Path) -> None:
+    run_json("train", "-c", str(config), "-q")
+    done = call("recommend", "ease", "--artifacts", str(config.parent / "artifacts"), "--liked", "b1", "-k", "1")
+    assert done.output.startswith("For somebody who likes b1:")
+
+
+def test_show_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
+    assert "a first result: recsys train" in call("show", "--artifacts", str(tmp_path)).output
+    assert run_json("show", "--artifacts", str(tmp_path)) == []
+
+
+def test_nested_settings_of_a_file_are_explained_where_they_stand(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[data.prepare]\nk_core = -1\n")
+    done = call("data", "-c", str(path))
+    assert done.exit_code == 2
+    assert "setting data.prepare.k_core" in done.output
 
 
 def test_a_ranker_of_another_split_is_refused(config: Path) -> None:

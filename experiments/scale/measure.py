@@ -45,15 +45,15 @@ def sizes_of(n_rows: int) -> tuple[int, int]:
     return round(2000 * grown**0.85), round(2000 * grown**0.5)
 
 
-def write_csv(path: Path, n_rows: int) -> None:
-    """Write the interactions, in no order, chunk by chunk."""
+def make(folder: Path, n_rows: int) -> dict[str, Any]:
+    """Write the interactions as CSV, in no order, chunk by chunk."""
     import numpy as np
     import polars as pl
 
     rng = np.random.default_rng(0)
     n_users, n_items = sizes_of(n_rows)
     popularity = np.cumsum(np.arange(1, n_items + 1) ** -0.8)
-    with path.open("wb") as file:
+    with (folder / "interactions.csv").open("wb") as file:
         for start in range(0, n_rows, CHUNK):
             n = min(CHUNK, n_rows - start)
             chunk = {
@@ -64,6 +64,7 @@ def write_csv(path: Path, n_rows: int) -> None:
             }
             ids = [pl.format("u{}", "user_id").alias("user_id"), pl.format("item-{}", "item_id").alias("item_id")]
             pl.DataFrame(chunk).with_columns(ids).write_csv(file, include_header=start == 0)
+    return {}
 
 
 # -- stages: each is given the folder and returns figures; `seconds` is its own clock ---------------------------------
@@ -230,13 +231,16 @@ class clock:
 
 
 def measured(folder: Path, n_rows: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Run the stages one after the other, each in a new process."""
-    write_csv(folder / "interactions.csv", n_rows)
-    for name in STAGES:
+    """Run the stages one after the other, each in a new process.
+
+    This one stays small (the table is made in a process too): a child's peak starts at what its parent held.
+    """
+    for name in ("make", *STAGES):
         load_before = os.getloadavg()[0]
         command = [sys.executable, __file__, "--stage", name, "--folder", str(folder), "--rows", str(n_rows)]
         child = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        yield name, {**json.loads(child.stdout.splitlines()[-1]), "load": round(load_before, 2)}
+        if name in STAGES:
+            yield name, {**json.loads(child.stdout.splitlines()[-1]), "load": round(load_before, 2)}
 
 
 def growth(results: dict[str, dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
@@ -261,10 +265,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="*", type=int, default=SIZES, help="interactions to make")
     parser.add_argument("--folder", type=Path, help="where the files go (default: a temporary folder)")
-    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)  # set for the process that does the work
+    # Set for the processes that do the work.
+    parser.add_argument("--stage", choices=["make", *STAGES], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:
-        print(json.dumps(STAGES[options.stage](options.folder, options.rows[0])))
+        print(json.dumps({"make": make, **STAGES}[options.stage](options.folder, options.rows[0])))
         return
     results: dict[str, dict[str, Any]] = {}
     for n_rows in options.rows:

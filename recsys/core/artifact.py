@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from recsys.core.errors import ArtifactError
+from recsys.core.errors import ArtifactError, did_you_mean
 from recsys.core.runtime import peak_memory_mb, stopwatch
 
 MANIFEST, CARD, DRAFT = "manifest.json", "card.md", ".draft-"
@@ -126,7 +126,7 @@ class ArtifactStore:
             raise ArtifactError(
                 f"artifact {folder}",
                 error.strerror or str(error),
-                "Free some space or choose another artifacts folder.",
+                "Check its permissions and the space left, or choose another artifacts folder.",
             ) from error
         return self.open(folder)
 
@@ -141,12 +141,26 @@ class ArtifactStore:
             return read_artifact(path)
         found = [item for item in self.list() if _matches(item, str(reference))]
         if not found:
-            raise ArtifactError(
-                f"artifact {str(reference)!r}",
-                f"no such artifact below {self.root}",
-                "List what there is with: recsys show",
-            )
+            raise self._not_found(str(reference))
         return max(found, key=lambda item: item.manifest["created"])
+
+    def _not_found(self, text: str) -> ArtifactError:
+        """Return the error of a damaged folder of that name where there is one, else what comes near."""
+        for manifest in sorted(self.root.glob(f"*/[!.]*/{MANIFEST}")):
+            folder = manifest.parent
+            name = folder.name.rpartition("-")[0]
+            if text in (folder.name, name, f"{folder.parent.name}/{name}"):
+                try:
+                    read_artifact(folder)
+                except ArtifactError as error:
+                    return error
+        near = did_you_mean(text, {item.manifest["name"] for item in self.list()})
+        remedy = f"{near} " if near.startswith("Did") else ""
+        return ArtifactError(
+            f"artifact {text!r}",
+            f"no such artifact below {self.root}",
+            f"{remedy}List what there is with: recsys show --artifacts {self.root}",
+        )
 
     def list(self, kind: str | None = None) -> list[Artifact]:
         """Return the finished artifacts, oldest first; damaged folders are left out."""
@@ -289,12 +303,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write named numpy arrays as safetensors, atomically."""
+    """Write named numpy arrays as safetensors, atomically.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
     import numpy as np
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     draft = path.with_name(path.name + ".part")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, draft)
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, draft)
+    except SafetensorError as error:  # a full disk
+        raise OSError(str(error)) from error
     os.replace(draft, path)
 
 

@@ -180,8 +180,8 @@ def save_split(split: Split, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         pl.DataFrame({"part": split.part}).write_parquet(folder / "split.parquet")
         (folder / "split.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        cause = f"cannot be written: {error.strerror or error}"
+    except (OSError, pl.exceptions.ComputeError) as error:  # polars has an error of its own for a full disk
+        cause = f"cannot be written: {getattr(error, 'strerror', None) or error}"
         raise DataError(f"folder {folder}", cause, "Check its permissions and the space left on the disk.") from error
 
 

@@ -51,8 +51,8 @@ def write_dataset(
             counts += write_features(folder, modality, raw, items["item_id"])
         about = _describe(name, users, items, interactions, features, counts)
         (folder / "dataset.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        cause = f"cannot be written: {error.strerror or error}"
+    except (OSError, pl.exceptions.ComputeError) as error:  # polars has an error of its own for a full disk
+        cause = f"cannot be written: {getattr(error, 'strerror', None) or error}"
         raise DataError(f"folder {folder}", cause, "Check its permissions and the space left on the disk.") from error
     return counts
 

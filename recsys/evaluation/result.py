@@ -83,11 +83,18 @@ class Evaluation:
         }
 
     def save(self, folder: Path) -> None:
-        """Write two parquet tables and a JSON document into ``folder``, which is made if need be."""
+        """Write two parquet tables and a JSON document into ``folder``, which is made if need be.
+
+        Raises:
+            OSError: the disk is full or read-only.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        self.per_user.write_parquet(folder / PER_USER)
         columns = {f"rank_{place + 1}": column for place, column in enumerate(self.top_items.T)}
-        pl.DataFrame(columns).write_parquet(folder / TOP_ITEMS)
+        try:
+            self.per_user.write_parquet(folder / PER_USER)
+            pl.DataFrame(columns).write_parquet(folder / TOP_ITEMS)
+        except pl.exceptions.ComputeError as error:  # polars' own error of a full disk
+            raise OSError(str(error)) from error
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         (folder / DOCUMENT).write_text(text + "\n", encoding="utf-8")
 

@@ -46,7 +46,8 @@ class SASRec:
             RankerError: no timestamps, or no user with two interactions.
         """
         if train.timestamp is None:
-            raise RankerError("ranker sasrec", "the interactions have no timestamps", "Map a timestamp column.")
+            cause = "it learns from the order in time, and these interactions have no timestamps"
+            raise RankerError("ranker sasrec", cause, "Name the source's column of times, or choose another ranker.")
         windows = Windows.of(train.histories, self.settings.max_length)
         if not len(windows):
             raise RankerError("ranker sasrec", "no user has two train interactions", "Use another ranker or split.")

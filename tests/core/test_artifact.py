@@ -77,7 +77,7 @@ def test_a_full_disk_is_said_and_earlier_artifacts_stay(store: ArtifactStore) ->
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ArtifactError, match="Free some space or choose another"):
+    with pytest.raises(ArtifactError, match="Check its permissions and the space left"):
         ArtifactStore(tmp_path / "file").build("thing", "one", config={}, write=write)
 
 
@@ -124,6 +124,22 @@ def test_opening_by_name_key_and_folder_takes_the_newest(store: ArtifactStore) -
         store.open("absent")
 
 
+def test_a_name_that_is_not_there(store: ArtifactStore) -> None:
+    store.build("thing", "first", config={"a": 1}, write=write)
+    with pytest.raises(ArtifactError, match=r"no such artifact below .*artifacts. Did you mean 'first'\? List what"):
+        store.open("frist")
+    with pytest.raises(ArtifactError, match=r"no such artifact below .*artifacts. List what"):
+        store.open("something else")
+
+
+@pytest.mark.parametrize("reference", ["one", "thing/one", "{folder}"])
+def test_opening_the_name_of_a_damaged_folder_says_that_it_is_damaged(store: ArtifactStore, reference: str) -> None:
+    made = store.build("thing", "one", config={"a": 1}, write=write)
+    (made.path / MANIFEST).write_text("{")
+    with pytest.raises(ArtifactError, match=r"manifest\.json cannot be read.*Delete the folder"):
+        store.open(reference.format(folder=made.path.name))
+
+
 def test_lineage_names_all_ancestors(store: ArtifactStore) -> None:
     first = store.build("data", "d", config={}, write=write)
     second = store.build("split", "s", config={}, parents=[first], write=write)
@@ -155,6 +171,19 @@ def test_arrays_round_trip_and_damage_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"\x80\x04canary pickle")
     with pytest.raises(ArtifactError, match="cannot be read"):
         read_arrays(tmp_path / "x.safetensors")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_arrays_on_a_full_disk_are_an_oserror(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys, numpy; from pathlib import Path; from recsys.core.artifact import write_arrays\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
+        "try: write_arrays(Path(sys.argv[1]), {'x': numpy.zeros(10_000)})\n"
+        "except OSError as error: print('refused', error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.safetensors")], capture_output=True, text=True)
+    assert done.stdout.startswith("refused"), done.stderr
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 def test_manifest_is_plain_json(store: ArtifactStore) -> None:

@@ -140,7 +140,12 @@ def load_array(path: Path) -> np.ndarray:
         DataError: no such file, damaged, or an array of Python objects.
     """
     try:
-        return np.load(need(path), mmap_mode="r", allow_pickle=False)
+        with need(path).open("rb") as file:
+            head = file.read(1)
+        if head == b"\x80":  # the first byte of pickle protocol 2 and later
+            cause = "is a pickle, which may run code and is never read"
+            raise DataError(f"file {path}", cause, "Where you trust it, load it and write the array with numpy.save.")
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         cause = f"is no plain array: {str(error).splitlines()[0]}" if str(error) else "is no plain array"
         raise DataError(f"file {path}", cause, "Save it with numpy.save(path, array, allow_pickle=False).") from None
