@@ -9,6 +9,7 @@ recbole's own pins (an old ray, colorlog, colorama) are overridden: it runs thro
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -37,13 +38,16 @@ def compile_lock(source: Path, *options: str, find_links: bool = True) -> dict[s
 
 
 def bootstrap() -> str:
-    """Return torch with the hashes of the registry's builds and of a local CPU build, and uv."""
+    """Return torch with the hashes of the registry's builds and of local CPU builds (PIP_FIND_LINKS), and uv."""
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder, "wanted.in")
         wanted.write_text(f"{TORCH}\n{UV}\n")
-        builds = [compile_lock(wanted, "--no-deps", find_links=local) for local in (False, True)]
-    hashes = sorted({digest for build in builds for digest in re.findall(r"--hash=\S+", build["torch"])})
-    return TORCH + "".join(f" \\\n    {digest}" for digest in hashes) + "\n" + builds[0]["uv"]
+        blocks = compile_lock(wanted, "--no-deps", find_links=False)
+    folders = os.environ.get("PIP_FIND_LINKS", "").split()
+    local = [wheel for folder in folders for wheel in Path(folder).glob(TORCH.replace("==", "-") + "*.whl")]
+    hashes = set(re.findall(r"--hash=\S+", blocks["torch"]))
+    hashes |= {f"--hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}" for wheel in local}
+    return TORCH + "".join(f" \\\n    {digest}" for digest in sorted(hashes)) + "\n" + blocks["uv"]
 
 
 def main() -> None:
