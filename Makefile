@@ -23,14 +23,15 @@ lint: $(READY)
 
 setup: $(READY)
 
-# pip installs torch and uv, uv the rest: exact versions, checked hashes, bytecode compiled once.
-# A torch from an index of CUDA builds needs its libraries too; only then does the last step but one fetch them.
-$(READY): requirements/bootstrap.lock requirements/lock.txt pyproject.toml
+# Exact versions, checked hashes, bytecode compiled once. Torch comes as its CPU build where an index or PIP_FIND_LINKS
+# has one, else as the registry's build with the libraries it needs.
+$(READY): requirements/tools.lock requirements/torch-cpu.lock requirements/torch.lock requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/bootstrap.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/tools.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/torch-cpu.lock 2>/dev/null \
+		|| $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/torch.lock
 	UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps \
 		--require-hashes --compile-bytecode -r requirements/lock.txt
-	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $(READY)
 

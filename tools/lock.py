@@ -2,8 +2,11 @@
 
     python tools/lock.py          needs uv; run it after a change of dependencies
 
-requirements/bootstrap.lock holds torch and uv, installed by pip (uv cannot check the hash of a
-local build such as 2.13.0+cpu against a pin of 2.13.0); requirements/lock.txt holds the rest.
+requirements/tools.lock      uv, installed by pip
+requirements/torch-cpu.lock  torch's CPU build, where an index or PIP_FIND_LINKS has it
+requirements/torch.lock      torch as the registry has it, with all it needs: taken where there is no CPU build
+requirements/lock.txt        the rest
+
 recbole's own pins (an old ray, colorlog, colorama) are overridden: it runs through our adapter without them.
 """
 
@@ -22,43 +25,41 @@ TORCH, UV = "torch==2.13.0", "uv==0.13.9"
 HEAD = "# Made by tools/lock.py from pyproject.toml. Do not edit.\n"
 
 
-def compile_lock(source: Path, *options: str, find_links: bool = True) -> dict[str, str]:
-    """Return ``package -> its block`` of a hashed lock of ``source``."""
-    environment = dict(os.environ)
-    environment.pop("UV_FIND_LINKS", None)
+def compile_lock(requirements: str, *options: str, find_links: bool = False) -> dict[str, str]:
+    """Return ``package -> its block`` of a hashed lock."""
+    environment = {name: value for name, value in os.environ.items() if name != "UV_FIND_LINKS"}
     if find_links and environment.get("PIP_FIND_LINKS"):
         environment["UV_FIND_LINKS"] = environment["PIP_FIND_LINKS"]
-    command = ["uv", "pip", "compile", str(source), "--generate-hashes", "--python-version", "3.11", "--no-annotate"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment, check=True)
-    blocks: dict[str, str] = {}
-    for block in re.split(r"\n(?=[a-z0-9])", done.stdout):
-        if found := re.match(r"([a-z0-9._-]+)==", block):
-            blocks[found[1]] = block.rstrip() + "\n"
-    return blocks
-
-
-def bootstrap() -> str:
-    """Return torch with the hashes of the registry's builds and of local CPU builds (PIP_FIND_LINKS), and uv."""
     with tempfile.TemporaryDirectory() as folder:
-        wanted = Path(folder, "wanted.in")
-        wanted.write_text(f"{TORCH}\n{UV}\n")
-        blocks = compile_lock(wanted, "--no-deps", find_links=False)
+        source, overrides = Path(folder, "wanted.in"), Path(folder, "overrides.txt")
+        source.write_text(requirements)
+        overrides.write_text(OVERRIDES)
+        command = ["uv", "pip", "compile", str(source), "--override", str(overrides), "--generate-hashes"]
+        command += ["--python-version", "3.11", "--no-annotate", *options]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, cwd=ROOT)
+    blocks = re.split(r"\n(?=[a-z0-9])", done.stdout)
+    return {found[1]: block.rstrip() + "\n" for block in blocks if (found := re.match(r"([a-z0-9._-]+)==", block))}
+
+
+def cpu_build() -> str:
+    """Return the pin of torch's CPU build with the hashes of the wheels that PIP_FIND_LINKS has."""
     folders = os.environ.get("PIP_FIND_LINKS", "").split()
-    local = [wheel for folder in folders for wheel in Path(folder).glob(TORCH.replace("==", "-") + "*.whl")]
-    hashes = set(re.findall(r"--hash=\S+", blocks["torch"]))
-    hashes |= {f"--hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}" for wheel in local}
-    return TORCH + "".join(f" \\\n    {digest}" for digest in sorted(hashes)) + "\n" + blocks["uv"]
+    wheels = [wheel for folder in folders for wheel in Path(folder).glob(TORCH.replace("==", "-") + "+cpu-*.whl")]
+    hashes = sorted(hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels)
+    return f"{TORCH}+cpu" + "".join(f" \\\n    --hash=sha256:{digest}" for digest in hashes) + "\n"
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        overrides = Path(folder, "overrides.txt")
-        overrides.write_text(OVERRIDES)
-        rest = compile_lock(ROOT / "pyproject.toml", "--extra", "dev", "--override", str(overrides))
-    rest.pop("torch")
-    target = ROOT / "requirements"
-    (target / "bootstrap.lock").write_text(HEAD + bootstrap())
-    (target / "lock.txt").write_text(HEAD + "".join(rest.values()))
+    wanted = f"-e {ROOT}[dev]\n"
+    rest = compile_lock(wanted, find_links=True)
+    locks = {
+        "tools.lock": compile_lock(UV, "--no-deps"),
+        "torch-cpu.lock": {"torch": cpu_build()},
+        "torch.lock": compile_lock(TORCH, "--universal"),
+        "lock.txt": {name: block for name, block in rest.items() if name != "torch"},
+    }
+    for name, blocks in locks.items():
+        (ROOT / "requirements" / name).write_text(HEAD + "".join(blocks.values()))
 
 
 if __name__ == "__main__":
