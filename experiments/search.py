@@ -3,7 +3,7 @@
     python experiments/search.py experiments/ml100k_peers_random
 
 config.toml is a run (see the README); data.raw is relative to the folder named by RECSYS_DATA.
-search.toml lists rankers: a list of values is a dimension of the grid, anything else is fixed.
+search.toml lists rankers: a list of values is a dimension of the grid, anything else is fixed; label is for the table.
 Prints the table and writes table.md and results.json (date, commit, versions, all trials). Finished trials are reused.
 """
 
@@ -75,17 +75,18 @@ def main() -> None:
         options.folder / "config.toml", (f"data.raw={str(shared)!r}", f"run.artifacts={str(options.artifacts)!r}")
     )
     workflow = Workflow(config, progress=sys.stderr.isatty())
-    trained, trials = [], []
+    trained, trials, names = [], [], []
     for ranker in read_toml(options.folder / "search.toml")["rankers"]:
         if options.only and ranker["name"] not in options.only:
             continue
+        label = ranker.pop("label", None)
         best, tried = choose(workflow, ranker)
         trained.append(best)
         trials.append(tried)
+        names.append(label or best.manifest["name"])
     made = [workflow.evaluate(artifact) for artifact in trained]
-    names = [artifact.manifest["name"] for artifact in trained]
     reference = options.reference if options.reference in names else names[0]
-    comparison = Comparison.from_artifacts(workflow, trained, made, "test", reference)
+    comparison = Comparison.from_artifacts(workflow, trained, made, "test", reference, names)
     print(comparison.to_text())
     if options.only:
         return

@@ -58,9 +58,10 @@ class Comparison:
         made: Sequence[Artifact],
         part: Part,
         reference: str | None,
+        names: Sequence[str] | None = None,
     ) -> Comparison:
         """Bring together artifacts of the kinds ranker and evaluation, one of each a ranker."""
-        names = _labels(trained)
+        names = list(names or _labels(trained))
         evaluations = [
             replace(Evaluation.load(artifact.path), name=name) for artifact, name in zip(made, names, strict=True)
         ]
