@@ -37,7 +37,14 @@ RECBOLE = {
     "baby": {"name": "recbole", "model": "LightGCN", "params": {"n_layers": 2, "embedding_size": 64}, "epochs": 120},
 }
 COSINE = {"name": "lightgcn", "num_layers": 2, "similarity": "cosine", "temperature": 0.2}
-PAIRS = {"name": "lightgcn", "num_layers": 2, "loss": "bpr", "batch_size": 8192}
+PAIRS = {
+    "name": "lightgcn",
+    "num_layers": 2,
+    "loss": "bpr",
+    "similarity": "dot",
+    "temperature": 1.0,
+    "batch_size": 8192,
+}
 OURS = {
     "ml100k": {
         "softmax": {**COSINE, "batch_size": 256, "learning_rate": 0.02},

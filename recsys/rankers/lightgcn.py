@@ -24,17 +24,25 @@ Batch = tuple[torch.Tensor, ...]
 
 
 class LightGCN:
-    """Embeddings averaged over the user-item graph, scored by their product."""
+    """Embeddings averaged over the user-item graph, scored by their product.
+
+    The defaults (catalogue softmax over cosines, Wu et al., TOIS 2024) reach a higher ndcg in a fraction of the
+    time; the paper's own model is ``loss="bpr", similarity="dot", temperature=1``.
+    """
 
     class Settings(TrainingSettings):
+        batch_size: int = Field(512, ge=1, description="A step: users with all their items (softmax), or pairs (bpr).")
+        learning_rate: float = Field(0.01, gt=0, description="Step size of Adam.")
         embedding_dim: int = Field(64, ge=1, description="Numbers in an embedding.")
-        num_layers: int = Field(2, ge=0, description="Propagation steps; 0 = matrix factorisation (BPR-MF).")
+        num_layers: int = Field(3, ge=0, description="Propagation steps; 0 = matrix factorisation (BPR-MF).")
         loss: Literal["bpr", "softmax"] = Field(
             "softmax",
             description="bpr: pairs, as in the paper; softmax: each positive against the whole catalogue.",
         )
-        similarity: Literal["dot", "cosine"] = Field("dot", description="cosine ignores the lengths of embeddings.")
-        temperature: float = Field(1.0, gt=0, description="Softmax loss: scores are divided by it.")
+        similarity: Literal["dot", "cosine"] = Field(
+            "cosine", description="dot, as in the paper; cosine ignores the lengths of embeddings."
+        )
+        temperature: float = Field(0.2, gt=0, description="Scores are divided by it in the loss; 1 with dot.")
         regularisation: float = Field(1e-4, ge=0, description="L2 on the batch's initial embeddings (paper, eq. 15).")
         init_std: float = Field(0.1, gt=0, description="Standard deviation of the initial embeddings.")
 

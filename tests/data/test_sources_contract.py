@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from contracts.source_contract import SourceContract
 from source_fixtures import FIXTURES
 
 import recsys.data.sources.movielens_100k as movielens_100k
 from recsys.core.config import make_settings
 from recsys.core.protocols import Source
 from recsys.data import NAMES, SOURCES
+
+from contracts.source_contract import SourceContract
 
 
 def test_every_registered_source_is_tested() -> None:

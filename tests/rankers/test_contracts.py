@@ -13,6 +13,7 @@ from recsys.rankers import RANKERS
 
 from contracts.ranker_contract import MEASURE, QUIET, RankerContract
 
+DOT = {"similarity": "dot", "temperature": 1.0}
 SHORT = {"epochs": 30, "learning_rate": 0.05, "patience": 5}
 
 
@@ -47,24 +48,24 @@ class TestEASE(RankerContract):
 
 
 class TestLightGCN(RankerContract):
-    config: ClassVar[dict[str, Any]] = {"name": "lightgcn", "batch_size": 32, "embedding_dim": 16, **SHORT}
+    config: ClassVar[dict[str, Any]] = {"name": "lightgcn", **DOT, "batch_size": 32, "embedding_dim": 16, **SHORT}
 
 
 class TestLightGCNPairs(RankerContract):
     config: ClassVar[dict[str, Any]] = {
-        "name": "lightgcn", "loss": "bpr", "batch_size": 128, "embedding_dim": 16, **SHORT,
+        "name": "lightgcn", "loss": "bpr", **DOT, "batch_size": 128, "embedding_dim": 16, **SHORT,
     }  # fmt: skip
 
 
 class TestLightGCNCosine(RankerContract):
     config: ClassVar[dict[str, Any]] = {
-        "name": "lightgcn", "similarity": "cosine", "temperature": 0.2, "batch_size": 32, "embedding_dim": 16, **SHORT,
+        "name": "lightgcn", "batch_size": 32, "embedding_dim": 16, **SHORT,
     }  # fmt: skip
 
 
 class TestMatrixFactorisation(RankerContract):
     config: ClassVar[dict[str, Any]] = {
-        "name": "lightgcn", "num_layers": 0, "loss": "bpr", "batch_size": 128, "embedding_dim": 16, **SHORT,
+        "name": "lightgcn", "num_layers": 0, "loss": "bpr", **DOT, "batch_size": 128, "embedding_dim": 16, **SHORT,
     }  # fmt: skip
 
 

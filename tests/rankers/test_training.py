@@ -25,7 +25,7 @@ QUIET = Run(seed=5, log=lambda message: None)
 
 def lightgcn(**settings) -> tuple[LightGCNModule, LightGCN.Settings, torch.Tensor]:
     train = blocks().train
-    chosen = LightGCN.Settings(embedding_dim=4, num_layers=2, **settings)
+    chosen = LightGCN.Settings(embedding_dim=4, num_layers=2, similarity="dot", temperature=1.0, **settings)
     graph = InteractionGraph(train)
     torch.manual_seed(0)
     module = LightGCNModule(graph, SparseMatrix(graph.normalised(), symmetric=True), chosen)
@@ -265,7 +265,7 @@ def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path) -> None:
 
 
 def test_a_diverging_run_is_stopped_with_a_remedy() -> None:
-    ranker = LightGCN(LightGCN.Settings(loss="bpr", learning_rate=1e30, epochs=3, regularisation=1.0))
+    ranker = LightGCN(LightGCN.Settings(loss="bpr", similarity="dot", learning_rate=1e30, epochs=3, regularisation=1.0))
     with pytest.raises(RankerError, match=r"learning.rate"):
         ranker.fit(chain().train, ItemFeatures(), valid=Counting(), run=QUIET)
 
