@@ -173,7 +173,7 @@ class Workflow:
     def _source(self) -> Source:
         settings = self.config.data
         kind = SOURCES.load(settings.source)
-        return kind(make_settings(kind.Settings, settings.options, "data.options"))
+        return kind(make_settings(kind.Settings, settings.options, "data.options", f"source.{settings.source}"))
 
     # -- steps -----------------------------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class Workflow:
         if settings.text == "none":
             return None
         kind = ENCODERS.load(settings.text)
-        encoder = kind(make_settings(kind.Settings, settings.options, f"items.{settings.text}"))
+        encoder = kind(make_settings(kind.Settings, settings.options, "items.options", f"items.{settings.text}"))
         config = {"encoder": settings.text, "options": encoder.settings.model_dump(mode="json")}
 
         def write(folder: Path) -> dict[str, Any]:

@@ -21,8 +21,14 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
-def make_settings(cls: type[S], values: Mapping[str, Any], where: str) -> S:
-    """Build ``cls`` from plain values; ``where`` names the section in messages.
+def make_settings(cls: type[S], values: Mapping[str, Any], where: str, section: str | None = None) -> S:
+    """Build ``cls`` from plain values.
+
+    Args:
+        cls: the settings class.
+        values: by field name.
+        where: how the user writes the section (``ranker``), for messages.
+        section: what explains it to ``recsys doctor --settings`` (``ranker.ease``); default: the first word of where.
 
     Raises:
         ConfigError: an unknown key, a wrong type or a value out of range.
@@ -39,7 +45,7 @@ def make_settings(cls: type[S], values: Mapping[str, Any], where: str) -> S:
         raise ConfigError(
             f"setting {where}.{key}",
             f"{first['msg']} (given: {first.get('input')!r})",
-            f"See: recsys doctor --settings {where.split('.')[0]}",
+            f"See: recsys doctor --settings {section or where.split('.')[0]}",
         ) from None
 
 

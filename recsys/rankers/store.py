@@ -26,7 +26,7 @@ def make_ranker(config: Mapping[str, Any], where: str = "ranker") -> Ranker:
     if "name" not in config:
         raise ConfigError(f"setting {where}.name", "missing", "One of: " + ", ".join(RANKERS))
     kind = RANKERS.load(config["name"])
-    return kind(make_settings(kind.Settings, settings, f"{where}.{config['name']}"))
+    return kind(make_settings(kind.Settings, settings, where, f"ranker.{config['name']}"))
 
 
 def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
