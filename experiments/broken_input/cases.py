@@ -168,7 +168,7 @@ CASES: dict[str, Case] = {
     "missing raw folder": Case(lambda folder: None, ("data", *OWN, "--set", "data.raw=nowhere"), ("nowhere",)),
     "misspelt column": Case(
         lambda folder: write(folder, rows(), HEADER.replace("user_id", "user_ident")),
-        told=("user_id", "user_ident", "columns.user"),
+        told=("user_id", "user_ident", "data.options.columns.user"),
     ),
     "unparsable rating": Case(row(17, "u2,i9,good,1600000001"), told=("row 17", "'good'", "rating")),
     "unparsable rating, dropped": Case(

@@ -46,10 +46,10 @@ BROKEN = {
     "no match": ("*.csv", lambda path: None, {}, ["no file matches '*.csv'", "setting interactions"]),
     "missing column": ("log.csv", text("userid,item_id\nu,a\n"), {},
                        ["log.csv", "no column 'user_id' (it has: userid, item_id)", "Did you mean 'userid'?",
-                        "Set columns.user"]),
+                        "Set data.options.columns.user"]),
     "no header": ("log.csv", text("1,2\n3,4\n"), {}, ["log.csv", "no column 'user_id' (it has: 1, 2)", "header line"]),
     "missing chosen column": ("log.csv", text(CSV + "u,a,1,1\n"), {"columns": {"rating": "ratings"}},
-                              ["no column 'ratings'", "Did you mean 'rating'?", "Set columns.rating"]),
+                              ["no column 'ratings'", "Did you mean 'rating'?", "Set data.options.columns.rating"]),
     "word for a number": ("log.csv", text(CSV + "u,a,4,1\nu,b,good,2\nu,c,bad,3\n"), {},
                           ["log.csv, row 2, column 'rating'", "'good' cannot be read as a number (2 such rows)",
                            "on_bad_rows='drop'"]),
@@ -101,9 +101,9 @@ def test_the_message_names_the_file_the_place_and_the_remedy(tmp_path, case):
 @pytest.mark.parametrize(
     ("content", "columns", "words"),
     [
-        ("id,title\na,A\n", {}, ["no column 'item_id'", "Set item_columns.id"]),
-        ("item_id,titel\na,A\n", {"title": "title"}, ["Did you mean 'titel'?", "Set item_columns.title"]),
-        ("item_id,title\na,A\n", {"attributes": ["genre"]}, ["no column 'genre'", "item_columns.attributes"]),
+        ("id,title\na,A\n", {}, ["no column 'item_id'", "Set data.options.item_columns.id"]),
+        ("item_id,titel\na,A\n", {"title": "title"}, ["Did you mean 'titel'?", "Set data.options.item_columns.title"]),
+        ("item_id,title\na,A\n", {"attributes": ["genre"]}, ["no column 'genre'", "data.options.item_columns.attributes"]),
         ("item_id,title\nx,A\n", {}, ["no item of the interactions ('a', …)", "('x', …)", "same ids"]),
     ],
 )

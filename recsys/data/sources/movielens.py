@@ -25,7 +25,10 @@ _HOME = "https://files.grouplens.org/datasets/movielens/"
 
 
 class MovieLens:
-    """One edition; the subclasses name the others. CSV and ``::`` layouts are told apart by the files."""
+    """100,836 ratings, 610 users, 9,742 movies (2018).
+
+    The subclasses name the other editions; CSV and ``::`` layouts are told apart by the files.
+    """
 
     class Settings(MovieSettings):
         """What goes into the item texts."""

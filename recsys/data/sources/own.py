@@ -100,12 +100,12 @@ class OwnTables:
         table = open_table(path, layout)
         schema = table.collect_schema()
         columns = {
-            "user_id": as_id(_required(schema, names.user, "columns.user", path), schema),
-            "item_id": as_id(_required(schema, names.item, "columns.item", path), schema),
+            "user_id": as_id(_required(schema, names.user, "data.options.columns.user", path), schema),
+            "item_id": as_id(_required(schema, names.item, "data.options.columns.item", path), schema),
         }
         used = {}
         for column, given in (("rating", names.rating), ("timestamp", names.timestamp), ("weight", names.weight)):
-            used[column] = source = _optional(schema, given, column, f"columns.{column}", path)
+            used[column] = source = _optional(schema, given, column, f"data.options.columns.{column}", path)
             if source is None:
                 columns[column] = pl.lit(None)
             elif column == "timestamp":
@@ -149,7 +149,7 @@ class OwnTables:
                 raise DataError(
                     f"file {path}, row {row + 1}, column {name!r}",
                     f"{value!r} cannot be read as a {kind} ({n_bad:,} such {'row' if n_bad == 1 else 'rows'})",
-                    "Correct it, name another column, or set on_bad_rows='drop'.",
+                    "Correct it, name another column, or set data.options.on_bad_rows='drop'.",
                 )
             what = f"{path.name}: rows whose {name!r} cannot be read: dropped"
             counts.append(Count(what, n_bad, f"first: row {row + 1}: {value!r}"))
@@ -160,13 +160,15 @@ class OwnTables:
         layout = self._layout(path)
         table = open_table(path, layout, as_text=False)
         schema = table.collect_schema()
-        title = _optional(schema, names.title, "title", "item_columns.title", path)
-        image = _optional(schema, names.image, "image", "item_columns.image", path)
+        title = _optional(schema, names.title, "title", "data.options.item_columns.title", path)
+        image = _optional(schema, names.image, "image", "data.options.item_columns.image", path)
         texts = names.text if names.text is not None else [name for name in ("text",) if name in schema]
-        texts = [_required(schema, name, "item_columns.text", path) for name in texts]
-        attributes = [_required(schema, name, "item_columns.attributes", path) for name in names.attributes]
+        texts = [_required(schema, name, "data.options.item_columns.text", path) for name in texts]
+        attributes = [
+            _required(schema, name, "data.options.item_columns.attributes", path) for name in names.attributes
+        ]
         columns = {
-            "item_id": as_id(_required(schema, names.id, "item_columns.id", path), schema),
+            "item_id": as_id(_required(schema, names.id, "data.options.item_columns.id", path), schema),
             "title": as_text([title] if title else [], schema, path),
             "text": as_text(texts, schema, path),
             "attributes": as_attributes(attributes, schema, self.settings.attribute_delimiter, path),
