@@ -35,7 +35,12 @@ def tie_order(n_items: int) -> np.ndarray:
 
 
 def top_k(
-    scores: np.ndarray, k: int, *, seen: sp.csr_array | None = None, name: str = "ranker"
+    scores: np.ndarray,
+    k: int,
+    *,
+    seen: sp.csr_array | None = None,
+    banned: np.ndarray | None = None,
+    name: str = "ranker",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the ``k`` best items of each row, best first.
 
@@ -46,6 +51,7 @@ def top_k(
         scores: float32 ``[n, n_items]``, finite, higher is better.
         k: how many, at least 1; more than ``n_items`` is allowed.
         seen: binary ``[n, n_items]``; its entries are never returned.
+        banned: bool ``[n_items]``; these items are never returned to anybody.
         name: of the ranker, for messages.
 
     Returns:
@@ -59,6 +65,10 @@ def top_k(
         expected = "[n, n_items]" if seen is None else str(seen.shape)
         raise RankerError(f"scores of {name}", f"shape {scores.shape} where {expected} is needed", "Mend its score().")
     n, n_items = scores.shape
+    if banned is not None and (banned.shape != (n_items,) or banned.dtype != bool):
+        found = f"{banned.dtype} {banned.shape} where bool ({n_items},) is needed"
+        raise RankerError("banned items", found, "Give one truth value an item.")
+    never = np.flatnonzero(banned) if banned is not None else np.zeros(0, dtype=np.int64)
     items = np.full((n, k), -1, dtype=np.int64)
     values = np.full((n, k), -np.inf, dtype=np.float32)
     width = min(k, n_items)
@@ -72,6 +82,7 @@ def top_k(
         _refuse_non_finite(block, name)
         if seen is not None:
             _mask(block, seen, start)
+        block[:, never] = -np.inf
         items[rows, :width], values[rows, :width] = _rank(block, width)
     items[np.isneginf(values)] = -1
     return items, values

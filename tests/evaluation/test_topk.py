@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -54,6 +56,30 @@ def test_no_seen_item_is_returned_and_nothing_left_is_minus_one():
     assert values[0].tolist() == [2, 1, -np.inf]
 
 
+def test_banned_items_are_seen_by_everybody(monkeypatch):
+    rng = np.random.default_rng(2)
+    scores, taken = rng.integers(0, 9, (20, 30)).astype(np.float32), rng.random((20, 30)) < 0.3
+    banned = rng.random(30) < 0.5
+    expected = plainest(scores, 12, taken | banned)
+    before = scores.copy()
+    monkeypatch.setattr(topk, "BLOCK_BYTES", 7 * 30 * 4)
+    assert top_k(scores, 12, seen=sp.csr_array(taken.astype(np.float32)), banned=banned)[0].tolist() == expected
+    assert top_k(scores, 12, banned=banned)[0].tolist() == plainest(scores, 12, np.broadcast_to(banned, (20, 30)))
+    np.testing.assert_array_equal(scores, before)
+    assert (top_k(scores, 3, banned=np.ones(30, dtype=bool))[0] == -1).all()
+
+
+def test_a_ban_costs_no_memory_for_each_user():
+    n, n_items = 400, 20_000
+    scores, banned = np.zeros((n, n_items), dtype=np.float32), np.arange(n_items) > 10
+    top_k(scores[:1], 5, banned=banned)  # what is loaded and cached once
+    tracemalloc.start()
+    top_k(scores, 5, banned=banned)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < scores.nbytes / 4  # the banned pairs in a sparse matrix would take twice the scores
+
+
 def test_scores_are_left_as_they_were_and_may_be_a_broadcast_of_doubles():
     row = np.linspace(0, 1, 12)
     scores = np.broadcast_to(row, (4, 12))
@@ -92,6 +118,9 @@ def test_a_wrong_shape_is_refused():
         top_k(np.zeros((2, 3), dtype=np.float32), 1, seen=sp.csr_array((2, 4), dtype=np.float32))
     with pytest.raises(RankerError, match="shape"):
         top_k(np.zeros(3, dtype=np.float32), 1)
+    for banned in (np.zeros(4, dtype=bool), np.zeros((2, 3), dtype=bool), np.zeros(3, dtype=np.int64)):
+        with pytest.raises(RankerError, match=r"banned items: .* where bool \(3,\) is needed"):
+            top_k(np.zeros((2, 3), dtype=np.float32), 1, banned=banned)
 
 
 def test_tie_order_is_a_fixed_permutation():
