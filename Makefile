@@ -36,4 +36,4 @@ $(READY): requirements/tools.lock requirements/torch-cpu.lock requirements/torch
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) data/artifacts
+	rm -rf $(VENV)

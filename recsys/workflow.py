@@ -17,6 +17,7 @@ from pydantic import Field
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.config import Settings, apply_overrides, make_settings, read_toml
 from recsys.core.errors import ArtifactError, ConfigError, did_you_mean
+from recsys.core.fingerprint import content_key, raw_files, source_key
 from recsys.core.protocols import Source
 from recsys.core.runtime import Run, to_stderr
 from recsys.core.values import Dataset, ItemFeatures, Split
@@ -35,7 +36,7 @@ class DataSettings(Settings):
     """Section ``[data]``: where interactions and items come from."""
 
     source: str = Field("ml-100k", description="Data set or file format: see recsys data --list.")
-    raw: Path = Field(Path("data/raw"), description="Folder of the raw files.")
+    raw: Path | None = Field(None, description="Folder of the raw files; unset: data/raw/<source>.")
     options: dict[str, Any] = Field({}, description="Settings of the source: see recsys data --list --source NAME.")
     prepare: CanonicalSettings = Field(CanonicalSettings(), description="Thresholds, k-core, duplicates.")
 
@@ -160,7 +161,7 @@ class Workflow:
             raise ConfigError(
                 f"data source {self.config.data.source!r}", "has no files to download", "Put its files into data.raw."
             )
-        fetch_and_unpack(source.downloads(), self.config.data.raw, run=self.run)
+        fetch_and_unpack(source.downloads(), self._raw, run=self.run)
 
     def describe_data(self) -> str:
         """Return the data set's sizes in one line."""
@@ -175,25 +176,43 @@ class Workflow:
         kind = SOURCES.load(settings.source)
         return kind(make_settings(kind.Settings, settings.options, "data.options", f"source.{settings.source}"))
 
-    # -- steps -----------------------------------------------------------------------------------------------
+    # -- steps: each is made (or found) once by a workflow, which so holds one state of the raw files ----------
 
     def data(self) -> Artifact:
         """Canonical tables of the source."""
-        settings, source = self.config.data, self._source()
+        return self._data
+
+    def split(self) -> Artifact:
+        """Which interaction is train, valid or test."""
+        return self._split
+
+    def items(self) -> Artifact | None:
+        """Item vectors of the configured encoders; ``None`` when there are none."""
+        return self._items
+
+    @cached_property
+    def _data(self) -> Artifact:
+        settings, source, raw = self.config.data, self._source(), self._raw
+        options = source.settings.model_dump(mode="json")
         config = {
-            "source": settings.source, "options": source.settings.model_dump(mode="json"),
-            "prepare": settings.prepare.model_dump(mode="json"), "files": fingerprint(settings.raw),
+            "source": settings.source, "options": options, "code": source_key(type(source)),
+            "prepare": settings.prepare.model_dump(mode="json"),
+            "files": content_key(raw_files(raw, options, self.store.root), raw, self.store.root),
         }  # fmt: skip
 
         def write(folder: Path) -> dict[str, Any]:
-            tables = source.tables(settings.raw, run=self.run)
+            tables = source.tables(raw, run=self.run)
             counts = canonicalise(tables, settings.prepare, settings.source, folder, run=self.run)
             return {"counts": [asdict(count) for count in counts]}
 
         return self.store.build("data", settings.source, config=config, write=write)
 
-    def split(self) -> Artifact:
-        """Which interaction is train, valid or test."""
+    @property
+    def _raw(self) -> Path:
+        return self.config.data.raw or Path("data/raw") / self.config.data.source.replace(":", "-")
+
+    @cached_property
+    def _split(self) -> Artifact:
         settings, parent = self.config.split, self.data()
 
         def write(folder: Path) -> dict[str, int]:
@@ -204,8 +223,8 @@ class Workflow:
         name = f"{self.config.data.source}-{settings.kind}"
         return self.store.build("split", name, config=settings.model_dump(mode="json"), parents=[parent], write=write)
 
-    def items(self) -> Artifact | None:
-        """Item vectors of the configured encoders; ``None`` when there are none."""
+    @cached_property
+    def _items(self) -> Artifact | None:
         import numpy as np
 
         settings, parent = self.config.items, self.data()
@@ -213,7 +232,9 @@ class Workflow:
             return None
         kind = ENCODERS.load(settings.text)
         encoder = kind(make_settings(kind.Settings, settings.options, "items.options", f"items.{settings.text}"))
-        config = {"encoder": settings.text, "options": encoder.settings.model_dump(mode="json")}
+        config = {
+            "encoder": settings.text, "options": encoder.settings.model_dump(mode="json"), "code": source_key(kind),
+        }  # fmt: skip
 
         def write(folder: Path) -> dict[str, Any]:
             check_device(self.config.run.device)
@@ -232,7 +253,8 @@ class Workflow:
         items = self.items() if uses_features(chosen) else None
         parents = [self.split(), *([items] if items else [])]
         metric = self.config.evaluation.metric
-        config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric}
+        code = source_key(RANKERS.load(chosen["name"]))
+        config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric, "code": code}
 
         def write(folder: Path) -> dict[str, Any]:
             check_device(self.config.run.device)
@@ -246,16 +268,22 @@ class Workflow:
             return {
                 "best": dict(log.best), "best_epoch": log.best_epoch, "rows": [dict(row) for row in log.rows],
                 "fit_wall_s": log.wall_s, "fit_cpu_s": log.cpu_s,
-                "n_parameters": sum(int(array.size) for array in model.state().values()),
+                "n_parameters": log.n_parameters,
             }  # fmt: skip
 
         name = "-".join([chosen["name"], *([chosen["model"]] if "model" in chosen else [])])
         return self.store.build("ranker", name, config=config, parents=parents, write=write, resumable=True)
 
     def evaluate(self, trained: Artifact, part: Part = "test") -> Artifact:
-        """Metrics of a trained ranker of this configuration's split."""
+        """Metrics of a trained ranker of this configuration's split.
+
+        Raises:
+            ArtifactError: it was trained on another split, whose train part may hold this one's test.
+        """
         from recsys.evaluation.evaluator import evaluate
 
+        if not self._of_this_split(trained):
+            raise _other_split(trained.path)
         config = {"part": part, "evaluation": self.config.evaluation.model_dump(mode="json")}
 
         def write(folder: Path) -> dict[str, Any]:
@@ -266,7 +294,7 @@ class Workflow:
             return result.summary
 
         name = f"{trained.manifest['name']}-{part}"
-        return self.store.build("evaluation", name, config=config, parents=[trained], write=write)
+        return self.store.build("evaluation", name, config=config, parents=[trained, self.split()], write=write)
 
     # -- values ----------------------------------------------------------------------------------------------
 
@@ -290,21 +318,29 @@ class Workflow:
         Raises:
             ArtifactError: no such ranker, or one of another split.
         """
-        trained = self.store.open(reference)
-        if trained.kind != "ranker":
+        found = self.store.candidates(reference)
+        rankers = [artifact for artifact in found if artifact.kind == "ranker"]
+        if not rankers:
             raise ArtifactError(
                 f"artifact {reference!r}",
-                f"is of kind {trained.kind!r}, not a ranker",
+                f"is of kind {found[-1].kind!r}, not a ranker",
                 "List the rankers with: recsys show",
             )
-        split = self.split()
-        if not any(parent["key"] == split.key for parent in trained.manifest["parents"]):
-            raise ArtifactError(
-                f"ranker {reference!r}",
-                "was trained on another split than this configuration's",
-                "Give the same --config and --set as when it was trained.",
-            )
-        return trained
+        ours = [artifact for artifact in rankers if self._of_this_split(artifact)]
+        if not ours:
+            raise _other_split(reference)
+        return ours[-1]
+
+    def _of_this_split(self, trained: Artifact) -> bool:
+        return any(parent["key"] == self.split().key for parent in trained.manifest["parents"])
+
+
+def _other_split(reference: str | Path) -> ArtifactError:
+    return ArtifactError(
+        f"ranker {str(reference)!r}",
+        "was trained on another split than this configuration's",
+        "Give the same --config and --set as when it was trained.",
+    )
 
 
 def load_item_features(data_folder: Path, items_folder: Path | None) -> ItemFeatures:
@@ -316,11 +352,3 @@ def load_item_features(data_folder: Path, items_folder: Path | None) -> ItemFeat
         for file in sorted(items_folder.glob("*.npy")):
             matrices[file.stem] = np.load(file, allow_pickle=False)
     return ItemFeatures(matrices)
-
-
-def fingerprint(raw: Path) -> list[list[Any]]:
-    """Return name, size and time of change of the files in ``raw``: other files, another data artifact."""
-    if not raw.is_dir():
-        return []
-    files = sorted(file for file in raw.iterdir() if file.is_file())
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]

@@ -123,6 +123,8 @@ class ArtifactStore:
         except OSError as error:
             if not resumable:
                 shutil.rmtree(draft, ignore_errors=True)
+            if isinstance(error.filename, str) and not Path(error.filename).is_relative_to(self.root):
+                raise  # of a file that the step reads, not of one that it writes
             raise ArtifactError(
                 f"artifact {folder}",
                 error.strerror or str(error),
@@ -136,13 +138,20 @@ class ArtifactStore:
         Raises:
             ArtifactError: nothing matches, or the folder is not a finished artifact.
         """
-        path = Path(reference)
-        if path.is_dir():
-            return read_artifact(path)
+        return self.candidates(reference)[-1]
+
+    def candidates(self, reference: str | Path) -> Sequence[Artifact]:
+        """Return all that ``reference`` may mean, the newest last; names go before folders of the same spelling.
+
+        Raises:
+            ArtifactError: nothing matches, or the folder is not a finished artifact.
+        """
         found = [item for item in self.list() if _matches(item, str(reference))]
-        if not found:
-            raise self._not_found(str(reference))
-        return max(found, key=lambda item: item.manifest["created"])
+        if found:
+            return found
+        if Path(reference).is_dir():
+            return [read_artifact(Path(reference))]
+        raise self._not_found(str(reference))
 
     def _not_found(self, text: str) -> ArtifactError:
         """Return the error of a damaged folder of that name where there is one, else what comes near."""

@@ -34,7 +34,7 @@ class Registry:
             raise ConfigError(f"{self.kind} {name!r}", "no such name", did_you_mean(name, self.names))
         module, _, attribute = target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            found = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
             if error.name and not module.startswith(error.name):
                 raise ConfigError(
@@ -49,3 +49,8 @@ class Registry:
             raise ConfigError(
                 f"{self.kind} {name!r}", f"{module} has no {attribute!r}", "Name it as 'module:Class'."
             ) from error
+        if not hasattr(found, "Settings"):
+            raise ConfigError(
+                f"{self.kind} {name!r}", "is not a plug-in: it has no Settings", "Name a class as 'module:Class'."
+            )
+        return found

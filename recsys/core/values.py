@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -120,6 +121,14 @@ class Interactions:
             self.user_idx[rows], self.item_idx[rows], self.n_users, self.n_items,
             pick(self.rating), pick(self.timestamp), pick(self.weight),
         )  # fmt: skip
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of who took what when: a training is continued only on the data it began with."""
+        total = hashlib.blake2b(digest_size=16)
+        for array in (self.user_idx, self.item_idx, self.timestamp):
+            total.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+        return total.hexdigest()
 
     @cached_property
     def matrix(self) -> sp.csr_array:
@@ -318,7 +327,8 @@ class FitLog:
         rows: one mapping an evaluated epoch (``epoch``, ``loss``, the validation metrics, ``wall_s``).
         best_epoch: the epoch whose weights were kept (0 for closed forms).
         best: validation metrics of those weights.
-        wall_s, cpu_s: cost of the whole fit.
+        wall_s, cpu_s: cost of the whole fit, of all its runs where it was interrupted.
+        n_parameters: numbers that were trained by gradient; ``None`` for closed forms.
     """
 
     rows: Sequence[Mapping[str, Any]] = ()
@@ -326,3 +336,4 @@ class FitLog:
     best: Mapping[str, float] = field(default_factory=dict)
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    n_parameters: int | None = None

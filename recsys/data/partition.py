@@ -141,4 +141,4 @@ def _report(split: Split) -> list[Count]:
 
 
 def _broken(split: Split, cause: str) -> None:
-    raise DataError(f"{split.kind} split of {split.dataset.name!r}", cause, "Make the split again: recsys data")
+    raise DataError(f"{split.kind} split of {split.dataset.name!r}", cause, "Delete its folder, then: recsys data")

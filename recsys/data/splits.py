@@ -191,7 +191,7 @@ def load_split(dataset: Dataset, folder: Path) -> Split:
     Raises:
         DataError: missing or damaged files, or the split of another data set.
     """
-    path, remedy = Path(folder) / "split.parquet", "Make the split again: recsys data"
+    path, remedy = Path(folder) / "split.parquet", "Delete its folder, then: recsys data"
     about_path = path.with_name("split.json")
     try:
         about = json.loads(about_path.read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ from recsys.core.errors import DataError
 from recsys.core.values import ITEM_SCHEMA, Count, Dataset, Interactions, ItemFeatures, RawFeatures, Vocabulary
 
 FORMAT = 1
-REMEDY = "Make the data set again: recsys data"
+REMEDY = "Delete that folder, then: recsys data"
 ROW_GROUP = 2**19
 MODALITIES = ("text", "image", "audio")
 

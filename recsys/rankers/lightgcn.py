@@ -65,7 +65,8 @@ class LightGCN:
 
         log = fit_module(
             module, settings=self.settings, batches=make(train, self.settings.batch_size, run, device), loss=loss,
-            validate=validate if valid else None, metric=valid.metric if valid else None, run=run, title="lightgcn",
+            validate=validate if valid else None, metric=valid.metric if valid else None,
+            run=run, title="lightgcn", data=train.digest,
         )  # fmt: skip
         self._keep(module)
         return log

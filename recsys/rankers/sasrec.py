@@ -61,7 +61,7 @@ class SASRec:
         return fit_module(
             self._module, settings=self.settings, batches=batches, loss=self._module.loss,
             validate=(lambda: valid(self)) if valid else None, metric=valid.metric if valid else None,
-            run=run, title="sasrec",
+            run=run, title="sasrec", data=train.digest,
         )  # fmt: skip
 
     def _new_module(self, n_items: int, run: Run) -> SASRecModule:

@@ -31,7 +31,8 @@ def make_ranker(config: Mapping[str, Any], where: str = "ranker") -> Ranker:
 
 def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ranker's configuration with every default filled in."""
-    return {"name": config["name"], **make_ranker(config).settings.model_dump(mode="json")}
+    settings = make_ranker(config).settings.model_dump(mode="json")
+    return {"name": config["name"], **settings}
 
 
 def uses_features(config: Mapping[str, Any]) -> bool:

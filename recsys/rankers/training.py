@@ -19,7 +19,7 @@ from pydantic import Field
 
 from recsys.core.config import Settings as BaseSettings
 from recsys.core.errors import RankerError
-from recsys.core.runtime import Run, stopwatch
+from recsys.core.runtime import Run
 from recsys.core.values import FitLog
 from recsys.rankers.checkpoint import fingerprint, flatten, load_checkpoint, restore_optimizer, save_checkpoint
 
@@ -48,6 +48,7 @@ def fit_module(
     metric: str | None,
     run: Run,
     title: str,
+    data: str,
 ) -> FitLog:
     """Train ``module`` in place, keep its best weights by ``metric``, and return the log.
 
@@ -60,6 +61,7 @@ def fit_module(
         metric: which of them to choose by; higher is better.
         run: seed, device, progress; with a folder, a checkpoint is kept there and continued from.
         title: for the progress bar.
+        data: digest of the train interactions; a checkpoint of other data is not continued.
 
     Raises:
         RankerError: the loss is not finite.
@@ -67,11 +69,14 @@ def fit_module(
     """
     device = run.torch_device()
     module.to(device)
-    progress = _Progress(module, settings, validate, metric, run, title)
-    with stopwatch() as times, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _quiet():
+    progress = _Progress(module, settings, validate, metric, run, title, data)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _quiet():
         _fit(module, settings, batches, loss, progress, run)
     progress.finish()
-    return FitLog(progress.rows, progress.best_epoch, progress.best, **times)
+    module.to(device)  # Lightning leaves it on the CPU
+    n_parameters = sum(parameter.numel() for parameter in module.parameters())
+    wall_s, cpu_s = progress.spent()
+    return FitLog(progress.rows, progress.best_epoch, progress.best, wall_s, cpu_s, n_parameters)
 
 
 def _fit(module: torch.nn.Module, settings: TrainingSettings, batches, loss, progress: _Progress, run: Run) -> None:
@@ -80,9 +85,10 @@ def _fit(module: torch.nn.Module, settings: TrainingSettings, batches, loss, pro
     progress.resume()
     if progress.done:
         return
+    device = run.torch_device()
     trainer = lightning.Trainer(
-        accelerator="gpu" if run.torch_device().type == "cuda" else "cpu",
-        devices=1,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
         max_epochs=settings.epochs - progress.start,
         logger=_logger(settings.logger, run, progress),
         enable_checkpointing=False,
@@ -155,10 +161,11 @@ class _Epoch:
 class _Progress:
     """Epoch ends: validation, early stopping, the best weights, the checkpoint, the bar."""
 
-    def __init__(self, module, settings, validate, metric, run: Run, title: str) -> None:
+    def __init__(self, module, settings, validate, metric, run: Run, title: str, data: str) -> None:
         from tqdm import tqdm
 
         self.module, self.settings, self.validate, self.metric, self.run = module, settings, validate, metric, run
+        self.data, self.wall_s, self.cpu_s = data, 0.0, 0.0  # what earlier runs of an interrupted training took
         self.title, self.start, self.epoch, self.waited, self.done = title, 0, 0, 0, False
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, float] = {}
@@ -166,8 +173,13 @@ class _Progress:
         self.best_state: dict[str, torch.Tensor] | None = None
         self.optimizer: torch.optim.Optimizer | None = None
         self.moments: Mapping[str, torch.Tensor] | None = None  # of an interrupted run
-        self.began, self.losses, self.steps, self.loggers = time.perf_counter(), 0.0, 0, []
+        self.began, self.losses, self.steps, self.loggers = (time.perf_counter(), time.process_time()), 0.0, 0, []
         self.bar = tqdm(total=settings.epochs, desc=title, unit="epoch", disable=not run.progress, dynamic_ncols=True)
+
+    def spent(self) -> tuple[float, float]:
+        """Return wall and CPU seconds so far, those of interrupted runs included."""
+        wall, cpu = self.began
+        return self.wall_s + time.perf_counter() - wall, self.cpu_s + time.process_time() - cpu
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
@@ -194,15 +206,14 @@ class _Progress:
         return self.done
 
     def _validate(self, loss: float) -> None:
-        row = {"epoch": self.epoch, "loss": loss, "wall_s": round(time.perf_counter() - self.began, 3)}
+        row = {"epoch": self.epoch, "loss": loss, "wall_s": round(self.spent()[0], 3)}
         if self.validate is not None:
             self.module.eval()
             with torch.no_grad():
                 row |= {name: float(value) for name, value in self.validate().items()}
             self.module.train()
         self.rows.append(row)
-        for logger in self.loggers:
-            logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=self.epoch)
+        self._log(row)
         if self.validate is None or not self.best or row[self.metric] > self.best[self.metric]:
             self.best = {key: value for key, value in row.items() if key not in ("epoch", "loss", "wall_s")}
             self.best_epoch, self.waited = self.epoch, 0
@@ -214,6 +225,10 @@ class _Progress:
             shown |= {self.metric: f"{row[self.metric]:.4f}", "best": f"{self.best[self.metric]:.4f}"}
         self.bar.set_postfix(shown, refresh=False)
 
+    def _log(self, row: Mapping[str, float]) -> None:
+        for logger in self.loggers:
+            logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
+
     def finish(self) -> None:
         if self.best_state is not None:
             self.module.load_state_dict(self.best_state)
@@ -223,13 +238,15 @@ class _Progress:
 
     def _identity(self) -> str:
         shapes = {key: list(value.shape) for key, value in self.module.state_dict().items()}
-        return fingerprint([self.settings.model_dump(mode="json"), self.run.seed, shapes, self.metric])
+        settings = self.settings.model_dump(mode="json")
+        return fingerprint([self.title, settings, self.run.seed, shapes, self.metric, self.data])
 
     def _save(self) -> None:
         if self.run.folder is None:
             return
         parts = {"model": self.module.state_dict(), "best": self.best_state, "optimizer": flatten(self.optimizer)}
         facts = {name: getattr(self, name) for name in FACTS}
+        facts["wall_s"], facts["cpu_s"] = self.spent()
         save_checkpoint(self.run.folder, parts, facts, self._identity())
 
     def resume(self) -> None:
@@ -241,7 +258,7 @@ class _Progress:
         parts, facts = found
         self.module.load_state_dict(parts["model"])
         self.best_state, self.moments = parts["best"], parts["optimizer"]
-        for name in FACTS:
+        for name in (*FACTS, "wall_s", "cpu_s"):
             setattr(self, name, facts[name])
         self.start = self.epoch
         self.bar.update(self.epoch)
@@ -264,6 +281,8 @@ def _logger(kind: str, run: Run, progress: _Progress) -> Any:
     maker = loggers.CSVLogger if kind == "csv" else loggers.TensorBoardLogger
     logger = maker(save_dir=str(run.folder), name="log", version="")
     progress.loggers.append(logger)
+    for row in progress.rows:  # of an interrupted run
+        progress._log(row)
     return logger
 
 

@@ -268,7 +268,7 @@ def test_a_saved_split_comes_back(tmp_path, kind):
 def test_a_split_of_other_data_is_refused(tmp_path):
     split = split_of(random_dataset(seed=0), "random")
     save_split(split, tmp_path)
-    with pytest.raises(DataError, match=r"split\.parquet.*labels for .* interactions.*Make the split again"):
+    with pytest.raises(DataError, match=r"split\.parquet.*labels for .* interactions.*Delete its folder"):
         load_split(random_dataset(seed=1), tmp_path)
     data = split.dataset.interactions
     swapped = replace(split.dataset, interactions=replace(data, item_idx=data.item_idx[::-1].copy()))

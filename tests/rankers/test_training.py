@@ -245,6 +245,36 @@ def test_a_checkpoint_of_other_settings_is_not_continued(tmp_path) -> None:
     assert any("other settings" in note for note in notes)
 
 
+def test_a_checkpoint_of_other_data_is_not_continued(tmp_path) -> None:
+    settings = LightGCN.Settings(epochs=3, embedding_dim=8, batch_size=64)
+    first, second = chain(seed=0).train, chain(seed=1).train
+    assert first.digest != second.digest
+    LightGCN(settings).fit(first, ItemFeatures(), valid=Counting(), run=QUIET.at(tmp_path))
+    reused, fresh = LightGCN(settings), LightGCN(settings)
+    reused.fit(second, ItemFeatures(), valid=Counting(), run=QUIET.at(tmp_path))
+    fresh.fit(second, ItemFeatures(), valid=Counting(), run=QUIET)
+    np.testing.assert_array_equal(reused.state()["user"], fresh.state()["user"])
+
+
+def test_a_resumed_run_counts_all_its_time_and_logs_all_its_rows(tmp_path) -> None:
+    import time
+
+    class Slow(Counting):
+        def __call__(self, ranker):
+            time.sleep(0.1)
+            return super().__call__(ranker)
+
+    settings = LightGCN.Settings(epochs=6, embedding_dim=8, logger="csv")
+    with pytest.raises(Stop):
+        LightGCN(settings).fit(chain().train, ItemFeatures(), valid=Slow(5), run=QUIET.at(tmp_path))
+    log = LightGCN(settings).fit(chain().train, ItemFeatures(), valid=Slow(), run=QUIET.at(tmp_path))
+    walls = [row["wall_s"] for row in log.rows]
+    assert walls == sorted(walls)
+    assert log.wall_s >= 0.6
+    assert log.n_parameters == 8 * (120 + 30)
+    assert len((tmp_path / "log" / "metrics.csv").read_text().splitlines()) == 1 + 6
+
+
 def test_a_damaged_checkpoint_is_not_continued(tmp_path) -> None:
     notes: list[str] = []
     (tmp_path / CHECKPOINT).write_bytes(b"\x80\x04not a checkpoint")

@@ -1,0 +1,138 @@
+"""The steps as artifacts: what changes a result changes its key, and nothing else does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from recsys.core.errors import ArtifactError
+from recsys.workflow import RunConfig, Workflow, read_config
+
+ROWS = [f"u{user},i{(user * 7 + place * 3) % 20},{1 + place % 5},{place}" for user in range(30) for place in range(9)]
+
+
+def make_raw(folder: Path) -> Path:
+    (folder / "logs").mkdir(parents=True)
+    (folder / "logs" / "a.csv").write_text("user_id,item_id,rating,timestamp\n" + "\n".join(ROWS) + "\n")
+    return folder
+
+
+def workflow(raw: Path, *overrides: str, artifacts: Path | None = None) -> Workflow:
+    settings = (
+        "data.source=own", f"data.raw={str(raw)!r}", "data.options.interactions=logs/*.csv", "items.text=none",
+        "evaluation.ks=[5]", "evaluation.metric=ndcg@5", "ranker.regularisation=10",
+        f"run.artifacts={str(artifacts or raw.parent / 'artifacts')!r}", *overrides,
+    )  # fmt: skip
+    return Workflow(read_config(None, settings), log=lambda message: None)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return make_raw(tmp_path / "raw")
+
+
+def test_a_changed_file_in_a_subfolder_is_other_data(raw: Path) -> None:
+    before = workflow(raw).data()
+    text = (raw / "logs" / "a.csv").read_text()
+    (raw / "logs" / "a.csv").write_text("\n".join(text.splitlines()[:100]) + "\n")
+    after = workflow(raw).data()
+    assert after.key != before.key
+
+
+def test_a_copy_of_the_same_files_is_the_same_data(raw: Path, tmp_path: Path) -> None:
+    before = workflow(raw).data()
+    shutil.copytree(raw, tmp_path / "copy")
+    os.utime(tmp_path / "copy" / "logs" / "a.csv", (1, 1))
+    after = workflow(tmp_path / "copy", artifacts=raw.parent / "artifacts").data()
+    assert after.path == before.path
+
+
+def test_a_file_named_by_an_option_elsewhere_counts(raw: Path, tmp_path: Path) -> None:
+    items = tmp_path / "elsewhere" / "items.csv"
+    items.parent.mkdir()
+    items.write_text("item_id,title\n" + "".join(f"i{n},Title {n}\n" for n in range(20)))
+    option = f"data.options.items={str(items)!r}"
+    before = workflow(raw, option).data()
+    items.write_text("item_id,title\n" + "".join(f"i{n},Other {n}\n" for n in range(20)))
+    assert workflow(raw, option).data().key != before.key
+
+
+def test_results_kept_inside_of_the_raw_folder_are_not_data(raw: Path) -> None:
+    first = workflow(raw, artifacts=raw / "artifacts").train()
+    again = workflow(raw, artifacts=raw / "artifacts").train()
+    assert again.path == first.path
+
+
+def test_one_workflow_holds_one_state_of_the_files(raw: Path) -> None:
+    one = workflow(raw)
+    one.data()
+    (raw / "logs" / "a.csv").write_text("user_id,item_id\nu1,i1\nu1,i2\nu1,i3\n")
+    trained = one.train()
+    assert one.split().manifest["results"]["train"] > 100
+    assert one.evaluate(trained).manifest["parents"][1]["key"] == one.split().key
+
+
+RANKER = """
+import numpy as np
+from recsys.core.config import Settings as Base
+from recsys.core.values import FitLog
+
+class Mine:
+    class Settings(Base):
+        pass
+    def __init__(self, settings):
+        self.settings = settings
+    def fit(self, train, features, *, valid=None, run):
+        self.counts = SIGN * train.item_counts.astype(np.float32)
+        return FitLog(best=dict(valid(self)) if valid else {})
+    def score(self, query):
+        return np.tile(self.counts, (len(query), 1))
+    def state(self):
+        return {"counts": self.counts}
+    def restore(self, state):
+        self.counts = state["counts"]
+"""
+
+
+def test_a_plug_in_whose_code_changed_is_another_ranker(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    keys = []
+    for sign in ("1", "-1 "):  # of another length, or Python would take its cached bytecode for the new source
+        (tmp_path / "my_ranker.py").write_text(RANKER.replace("SIGN", sign))
+        sys.modules.pop("my_ranker", None)
+        import linecache
+
+        linecache.clearcache()
+        keys.append(workflow(raw).train({"name": "my_ranker:Mine"}).key)
+    assert keys[0] != keys[1]
+
+
+def test_a_ranker_of_another_split_is_not_measured(raw: Path) -> None:
+    trained = workflow(raw).train()
+    with pytest.raises(ArtifactError, match="another split"):
+        workflow(raw, "split.seed=9").evaluate(trained)
+
+
+def test_a_name_means_the_ranker_of_this_split(raw: Path) -> None:
+    first = workflow(raw).train()
+    workflow(raw, "split.seed=9").train()
+    assert workflow(raw).open_ranker("ease").path == first.path
+
+
+def test_a_folder_of_the_same_name_does_not_hide_an_artifact(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = workflow(raw).train()
+    (tmp_path / "ease").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert workflow(raw).open_ranker("ease").path == first.path
+
+
+def test_raw_is_a_folder_of_the_source_by_default() -> None:
+    assert Workflow(RunConfig(), log=print)._raw == Path("data/raw/ml-100k")
