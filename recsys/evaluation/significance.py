@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from recsys.core.errors import ConfigError, did_you_mean
+from recsys.core.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from recsys.evaluation.result import Evaluation
@@ -27,12 +27,17 @@ def bootstrap_means(values: np.ndarray, n_resamples: int, seed: int) -> np.ndarr
     All columns see the same resamples, so columns may be subtracted or compared.
 
     Args:
-        values: ``[n, m]``, one row a user, finite.
+        values: ``[n, m]``, one row a user, finite, ``n >= 1``.
         n_resamples: how many times ``n`` rows are drawn with replacement.
         seed: of the draws.
+
+    Raises:
+        DataError: there are no users.
     """
     values = np.asarray(values, dtype=np.float64)
     n = len(values)
+    if not n:
+        raise DataError("bootstrap over users", "there are no users to draw from", "Evaluate a part that has some.")
     rng = np.random.default_rng(seed)
     means = np.empty((n_resamples, values.shape[1]))
     step = max(1, DRAWS_AT_ONCE // n)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from recsys.core.config import Settings
 from recsys.core.errors import ConfigError, DataError, did_you_mean
@@ -47,19 +47,22 @@ class EvaluationSettings(Settings):
     @field_validator("metrics")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ConfigError("evaluation.metrics ()", "names no metric", "Known: " + ", ".join(METRICS))
         for name in names:
             if name not in METRICS:
                 raise ConfigError(f"evaluation.metrics {name!r}", "no such metric", did_you_mean(name, METRICS))
         return names
 
-    @field_validator("metric")
-    @classmethod
-    def _computed(cls, metric: str, info: ValidationInfo) -> str:
-        name, k = parse_metric(metric)
-        if name not in info.data.get("metrics", METRICS) or k not in info.data.get("ks", (k,)):
+    @model_validator(mode="after")  # not of the field alone: its default may not fit the other fields
+    def _computed(self) -> EvaluationSettings:
+        name, k = parse_metric(self.metric)
+        if name not in self.metrics or k not in self.ks:
+            near = f"{name if name in self.metrics else self.metrics[0]}@{k if k in self.ks else self.ks[-1]}"
             cause = "it is not among those computed (metrics × ks)"
-            raise ConfigError(f"evaluation.metric {metric!r}", cause, f"Add {name!r} to metrics and {k} to ks.")
-        return metric
+            remedy = f"Add {name!r} to metrics and {k} to ks, or set evaluation.metric to {near!r}."
+            raise ConfigError(f"evaluation.metric {self.metric!r}", cause, remedy)
+        return self
 
     def known(self, setting: Literal["mask", "history"], part: Part, kind: str) -> str:
         """Return ``"train"`` or ``"train+valid"``: what ``mask`` or ``history`` means for a part of a kind of split.

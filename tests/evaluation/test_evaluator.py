@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from evaluation_worlds import TableRanker, make_split, random_split
 
+from recsys.cli import main
 from recsys.core.config import make_settings
 from recsys.core.errors import ArtifactError, ConfigError, DataError, RankerError
 from recsys.core.values import Query, Split
@@ -172,6 +174,10 @@ def test_settings_explain_themselves():
         ({"metric": "ndcg@30"}, "not among those computed"),
         ({"metrics": ("recall", "mpa")}, "Did you mean 'map'"),
         ({"metrics": ("recall",), "metric": "ndcg@20"}, "Add 'ndcg' to metrics"),
+        ({"metrics": ("recall",)}, "or set evaluation.metric to 'recall@20'"),  # the default metric is checked, too
+        ({"ks": (5,)}, "Add 'ndcg' to metrics and 20 to ks, or set evaluation.metric to 'ndcg@5'"),
+        ({"ks": (5, 50), "metrics": ("mrr",)}, "or set evaluation.metric to 'mrr@50'"),
+        ({"metrics": ()}, "names no metric"),
         ({"ks": (20, 10)}, "not ascending"),
         ({"ks": (0, 20)}, "not ascending"),
         ({"batchsize": 3}, "Did you mean 'batch_size'"),
@@ -180,6 +186,14 @@ def test_settings_explain_themselves():
         with pytest.raises(ConfigError, match=words):
             make_settings(EvaluationSettings, values, "evaluation")
     assert all(field.description for field in EvaluationSettings.model_fields.values())
+
+
+@pytest.mark.parametrize("override", ["evaluation.ks=[5]", "evaluation.metrics=['recall']"])
+def test_settings_without_the_default_metric_end_before_any_work(override, tmp_path):
+    done = CliRunner().invoke(main, ["train", "--set", override, "--artifacts", str(tmp_path / "artifacts")])
+    assert done.exit_code == 2
+    assert "error: evaluation.metric 'ndcg@20': it is not among those computed" in done.output
+    assert not (tmp_path / "artifacts").exists()
 
 
 def test_validator_agrees_with_evaluate(run):

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from recsys.core.errors import ConfigError
+from recsys.core.errors import ConfigError, DataError
 from recsys.evaluation import significance
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.significance import bootstrap_interval, bootstrap_means, compare, holm, paired_bootstrap
@@ -57,6 +57,13 @@ def test_same_seed_same_interval_and_columns_share_resamples():
 
 def test_one_user_has_an_interval_of_no_width():
     assert bootstrap_interval(np.array([0.25]), 100) == (0.25, 0.25)
+
+
+def test_nobody_has_no_interval():
+    with pytest.raises(DataError, match="no users to draw from"):
+        bootstrap_means(np.empty((0, 2)), 100, 0)
+    with pytest.raises(DataError, match="no users to draw from"):
+        bootstrap_interval(np.empty(0), 100)
 
 
 def test_ten_thousand_resamples_of_a_thousand_users_take_less_than_a_second():
