@@ -28,12 +28,23 @@ class LinearItemRanker:
 
     def contributions(self, query: Query, item_idx: int) -> np.ndarray:
         """Return what each history item adds to the score of ``item_idx``; they sum to it (items count once)."""
+        return self.contributions_to(query, np.array([item_idx]))[0]
+
+    def contributions_to(self, query: Query, item_idx: np.ndarray) -> np.ndarray:
+        """Return ``contributions`` to several items at once, float32 ``[len(item_idx), len(history)]``.
+
+        Costs about what one item costs: only the history's rows of the weights are read.
+        """
         history = query.histories[0]
-        column = self.weights[:, [item_idx]]
-        values = column[:, 0] if isinstance(column, np.ndarray) else column.toarray()[:, 0]
-        first = np.zeros(len(history), dtype=bool)
-        first[np.unique(history, return_index=True)[1]] = True
-        return np.where(first, values[history], 0.0).astype(np.float32)
+        if isinstance(self.weights, np.ndarray):
+            parts = self.weights[np.ix_(history, item_idx)].T  # [n, len(history)]
+        else:
+            parts = self.weights[history][:, item_idx].toarray().T
+        parts = np.array(parts, dtype=np.float32, order="C")
+        again = np.ones(len(history), dtype=bool)
+        again[np.unique(history, return_index=True)[1]] = False
+        parts[:, again] = 0.0
+        return parts
 
     def state(self) -> dict[str, np.ndarray]:
         if isinstance(self.weights, np.ndarray):

@@ -1,0 +1,64 @@
+"""The closed forms: reasons that add up and come quickly, and what they refuse."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recsys.core.values import Query
+from recsys.rankers.linear import LinearItemRanker
+
+
+def linear(weights: np.ndarray | sp.csr_array) -> LinearItemRanker:
+    ranker = LinearItemRanker()
+    ranker.weights = weights
+    return ranker
+
+
+@pytest.fixture(params=["dense", "sparse"])
+def ranker(request: pytest.FixtureRequest) -> LinearItemRanker:
+    rng = np.random.default_rng(0)
+    weights = (rng.normal(size=(30, 30)) * (rng.random((30, 30)) < 0.4)).astype(np.float32)
+    return linear(weights if request.param == "dense" else sp.csr_array(weights))
+
+
+def test_contributions_sum_to_the_score_and_items_count_once(ranker: LinearItemRanker) -> None:
+    query = Query.of_histories([[3, 7, 3, 12]], 30)
+    scores = ranker.score(query)[0]
+    weights = ranker.weights if isinstance(ranker.weights, np.ndarray) else ranker.weights.toarray()
+    for item in range(30):
+        parts = ranker.contributions(query, item)
+        np.testing.assert_array_equal(parts, [weights[3, item], weights[7, item], 0.0, weights[12, item]])
+        assert parts.dtype == np.float32
+        np.testing.assert_allclose(parts.sum(), scores[item], rtol=1e-5, atol=1e-6)
+
+
+def test_contributions_to_several_items_are_those_to_each(ranker: LinearItemRanker) -> None:
+    query, items = Query.of_histories([[3, 7, 3, 12]], 30), np.array([29, 3, 3, 0])
+    together = ranker.contributions_to(query, items)
+    np.testing.assert_array_equal(together, [ranker.contributions(query, item) for item in items])
+    assert ranker.contributions_to(Query.of_histories([[]], 30), items).shape == (4, 0)
+    together[:] = -7.0
+    assert not (ranker.contributions_to(query, items) == -7.0).any()
+
+
+def test_reasons_of_a_list_read_the_history_alone() -> None:
+    """Against a column of the whole matrix, timed here too so that a slow machine is no excuse."""
+    rng = np.random.default_rng(0)
+    n_items, k = 20_000, 100
+    indices = rng.integers(0, n_items, n_items * k).astype(np.int32)
+    parts = (rng.random(n_items * k).astype(np.float32), indices, np.arange(0, n_items * k + 1, k, dtype=np.int32))
+    ranker = linear(sp.csr_array(parts, shape=(n_items, n_items)))
+    query, items = Query.of_histories([rng.choice(n_items, 100)], n_items), np.arange(10)
+    one_column = min(seconds(lambda: ranker.weights[:, [5]].toarray()) for _ in range(5))
+    assert min(seconds(lambda: ranker.contributions(query, 5)) for _ in range(5)) < one_column / 2
+    assert min(seconds(lambda: ranker.contributions_to(query, items)) for _ in range(5)) < one_column / 2
+
+
+def seconds(work) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
