@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import numpy as np
 import polars as pl
 
 from recsys.core.errors import ArtifactError
-from recsys.evaluation.segments import segment_table
+from recsys.evaluation.segments import SCHEMA, segment_table
 from recsys.evaluation.significance import bootstrap_intervals
 
 PER_USER, TOP_ITEMS, DOCUMENT = "per_user.parquet", "top_items.parquet", "evaluation.json"
+KEPT = ("summary", "intervals", "segments")  # worked out once: saved, and kept by a copy under another name
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,23 @@ class Evaluation:
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """Bootstrap interval of each mean; computed when first asked for."""
+        """Bootstrap interval of each mean; computed when first asked for, and saved."""
         options = {key: value for key, value in self.options.items() if key != "bounds"}
         lows, highs = bootstrap_intervals(self.per_user.select(self.metrics).to_numpy(), **options)
         return {name: (float(lows[i]), float(highs[i])) for i, name in enumerate(self.metrics)}
 
     @cached_property
     def segments(self) -> pl.DataFrame:
-        """Means and intervals by history length and by tail or head; computed when first asked for."""
+        """Means and intervals by history length and by tail or head; computed when first asked for, and saved."""
         k = self.metric.partition("@")[2]
         shown = list(dict.fromkeys(name for name in (self.metric, f"recall@{k}") if name in self.metrics))
         return segment_table(self.per_user, shown, **self.options)
+
+    def renamed(self, name: str) -> Evaluation:
+        """Return the same evaluation under another name; what was worked out already is kept."""
+        other = replace(self, name=name)
+        vars(other).update({key: vars(self)[key] for key in KEPT if key in vars(self)})
+        return other
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the two tables, ready for JSON."""
@@ -100,7 +107,7 @@ class Evaluation:
 
     @classmethod
     def load(cls, folder: Path) -> Evaluation:
-        """Read what ``save`` wrote.
+        """Read what ``save`` wrote, intervals and segments included: they are not worked out again.
 
         Raises:
             ArtifactError: a file is missing or damaged.
@@ -110,7 +117,11 @@ class Evaluation:
             table = pl.read_parquet(folder / PER_USER)
             top_items = pl.read_parquet(folder / TOP_ITEMS).to_numpy()
             parts = {key: document[key] for key in ("name", "catalogue", "protocol", "seconds", "metric", "options")}
-        except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+            intervals = {name: (float(low), float(high)) for name, (low, high) in document["intervals"].items()}
+            segments = pl.DataFrame(document["segments"], schema=SCHEMA)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError) as error:
             cause = f"{type(error).__name__}: {error}"
             raise ArtifactError(f"evaluation {folder}", cause, "Run: recsys evaluate") from None
-        return cls(per_user=table, top_items=np.ascontiguousarray(top_items, dtype=np.int32), **parts)
+        found = cls(per_user=table, top_items=np.ascontiguousarray(top_items, dtype=np.int32), **parts)
+        vars(found).update(intervals=intervals, segments=segments)  # where cached_property looks first
+        return found

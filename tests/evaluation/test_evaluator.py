@@ -16,6 +16,8 @@ from recsys.cli import main
 from recsys.core.config import make_settings
 from recsys.core.errors import ArtifactError, ConfigError, DataError, RankerError
 from recsys.core.values import Query, Split
+from recsys.evaluation import result as result_module
+from recsys.evaluation import segments as segments_module
 from recsys.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate, make_validator
 from recsys.evaluation.significance import compare
 from recsys.evaluation.task import make_task
@@ -257,6 +259,28 @@ def test_save_and_load(run, tmp_path):
         Evaluation.load(tmp_path / "deep" / "dot")
     with pytest.raises(ArtifactError, match="nowhere"):
         Evaluation.load(tmp_path / "nowhere")
+
+
+def test_intervals_and_segments_are_worked_out_once(run, tmp_path, monkeypatch):
+    found = evaluate(Dot(60, 40), random_split(), SMALL, run=run, name="dot")
+    found.save(tmp_path)
+    said, segments = found.to_dict(), found.segments
+    for module in (result_module, segments_module):
+        monkeypatch.setattr(module, "bootstrap_intervals", lambda *args, **kwargs: pytest.fail("drawn once more"))
+    for again in (Evaluation.load(tmp_path), Evaluation.load(tmp_path).renamed("other"), found.renamed("other")):
+        assert again.segments.equals(segments)
+        assert again.segments.schema == segments.schema
+        assert again.to_dict() == said | {"name": again.name}
+    assert found.renamed("other").name == "other"
+
+
+@pytest.mark.parametrize("damage", [{"intervals": [1]}, {"intervals": {"ndcg@5": 3}}, {"segments": [{"n_users": "x"}]}])
+def test_a_damaged_document_is_said(run, tmp_path, damage):
+    evaluate(Dot(60, 40), random_split(), SMALL, run=run).save(tmp_path)
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | damage), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="recsys evaluate"):
+        Evaluation.load(tmp_path)
 
 
 def vars_of(found: Evaluation) -> dict:
