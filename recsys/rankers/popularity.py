@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from recsys.core.config import Settings as BaseSettings
+from recsys.core.errors import RankerError
 from recsys.core.protocols import Validator
 from recsys.core.runtime import Run, stopwatch
 from recsys.core.values import FitLog, Interactions, ItemFeatures, Query
@@ -25,13 +26,25 @@ class Popularity:
         self.settings = settings
 
     def fit(self, train: Interactions, features: ItemFeatures, *, valid: Validator | None = None, run: Run) -> FitLog:
+        """Count.
+
+        Raises:
+            RankerError: ``half_life_days`` is set, and the interactions have no times.
+        """
         with stopwatch() as times:
-            weights = None
-            if self.settings.half_life_days and train.timestamp is not None:
-                age_days = (train.timestamp.max() - train.timestamp) / 86_400
-                weights = 0.5 ** (age_days / self.settings.half_life_days)
+            weights = self._weights(train) if self.settings.half_life_days else None
             self.counts = np.bincount(train.item_idx, weights, minlength=train.n_items).astype(np.float32)  # [n_items]
         return FitLog(best=dict(valid(self)) if valid else {}, **times)
+
+    def _weights(self, train: Interactions) -> np.ndarray:
+        if train.timestamp is None:
+            raise RankerError(
+                f"popularity with half_life_days {self.settings.half_life_days:g}",
+                "the interactions have no timestamps, so none is older than another",
+                "Leave ranker.half_life_days unset, or name the data's timestamp column.",
+            )
+        age_days = (train.timestamp.max() - train.timestamp) / 86_400
+        return 0.5 ** (age_days / self.settings.half_life_days)  # [n]
 
     def score(self, query: Query) -> np.ndarray:
         return np.broadcast_to(self.counts, (len(query), len(self.counts))).copy()  # [n_queries, n_items]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recsys.core.values import Query
+from recsys.core.errors import RankerError
+from recsys.core.runtime import Run
+from recsys.core.values import Interactions, ItemFeatures, Query
 from recsys.rankers.linear import LinearItemRanker
+from recsys.rankers.popularity import Popularity
 
 
 def linear(weights: np.ndarray | sp.csr_array) -> LinearItemRanker:
@@ -62,3 +66,19 @@ def seconds(work) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
+
+
+DAYS = Interactions(
+    np.array([0, 1, 2], np.int32), np.array([0, 0, 1], np.int32), 3, 2, timestamp=np.array([0, 0, 10]) * 86_400
+)
+
+
+def test_popularity_halves_with_each_half_life_and_needs_times(run: Run) -> None:
+    ranker = Popularity(Popularity.Settings(half_life_days=5))
+    ranker.fit(DAYS, ItemFeatures(), run=run)
+    np.testing.assert_allclose(ranker.counts, [0.5, 1.0])
+    with pytest.raises(RankerError, match="no timestamps.*Leave ranker.half_life_days unset"):
+        ranker.fit(replace(DAYS, timestamp=None), ItemFeatures(), run=run)
+    always = Popularity(Popularity.Settings())
+    always.fit(replace(DAYS, timestamp=None), ItemFeatures(), run=run)
+    np.testing.assert_array_equal(always.counts, [2.0, 1.0])
