@@ -29,7 +29,7 @@ class Popularity:
         """Count.
 
         Raises:
-            RankerError: ``half_life_days`` is set, and the interactions have no times.
+            RankerError: ``half_life_days`` is set, and not all interactions have a time.
         """
         with stopwatch() as times:
             weights = self._weights(train) if self.settings.half_life_days else None
@@ -37,10 +37,11 @@ class Popularity:
         return FitLog(best=dict(valid(self)) if valid else {}, **times)
 
     def _weights(self, train: Interactions) -> np.ndarray:
-        if train.timestamp is None:
+        missing = len(train) if train.timestamp is None else int(np.isnan(train.timestamp).sum())
+        if missing:
             raise RankerError(
                 f"popularity with half_life_days {self.settings.half_life_days:g}",
-                "the interactions have no timestamps, so none is older than another",
+                f"{missing:,} of {len(train):,} interactions have no timestamp, so their age is unknown",
                 "Leave ranker.half_life_days unset, or name the data's timestamp column.",
             )
         age_days = (train.timestamp.max() - train.timestamp) / 86_400

@@ -77,8 +77,10 @@ def test_popularity_halves_with_each_half_life_and_needs_times(run: Run) -> None
     ranker = Popularity(Popularity.Settings(half_life_days=5))
     ranker.fit(DAYS, ItemFeatures(), run=run)
     np.testing.assert_allclose(ranker.counts, [0.5, 1.0])
-    with pytest.raises(RankerError, match="no timestamps.*Leave ranker.half_life_days unset"):
-        ranker.fit(replace(DAYS, timestamp=None), ItemFeatures(), run=run)
+    for times, missing in ((None, 3), (np.array([0, np.nan, 10]), 1)):
+        said = rf"half_life_days 5: {missing} of 3 interactions have no timestamp.*Leave ranker\.half_life_days unset"
+        with pytest.raises(RankerError, match=said):
+            ranker.fit(replace(DAYS, timestamp=times), ItemFeatures(), run=run)
     always = Popularity(Popularity.Settings())
     always.fit(replace(DAYS, timestamp=None), ItemFeatures(), run=run)
     np.testing.assert_array_equal(always.counts, [2.0, 1.0])
