@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -36,11 +37,9 @@ class MiniLM:
     def encode_texts(self, texts: list[str], *, run: Run) -> np.ndarray:
         """Return float32 ``[n_texts, 384]``; a NaN row for an empty text."""
         import torch
-        from transformers import AutoModel, AutoTokenizer
 
-        folder = str(model_folder())
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True).eval().to(run.torch_device())
+        tokenizer, model = load_model(model_folder())
+        model = model.to(run.torch_device())
         vectors = np.full((len(texts), model.config.hidden_size), np.nan, dtype=np.float32)
         order = sorted((row for row, text in enumerate(texts) if text), key=lambda row: len(texts[row]))
         starts = range(0, len(order), self.settings.batch_size)  # like lengths together: little padding
@@ -56,6 +55,21 @@ class MiniLM:
             pooled = (hidden * mask).sum(1) / mask.sum(1)  # [B, 384]
             vectors[rows] = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
         return vectors
+
+
+def load_model(folder: Path) -> tuple[Any, Any]:
+    """Return tokenizer and model, without transformers' own progress bar (it is on standard error, asked or not)."""
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        return tokenizer, AutoModel.from_pretrained(str(folder), local_files_only=True).eval()
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def model_folder() -> Path:
