@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ from recsys.evaluation.topk import top_k
 if TYPE_CHECKING:
     from recsys.core.protocols import Scorer, Validator
 
-__all__ = ["Evaluation", "EvaluationSettings", "evaluate", "make_validator", "rank"]
+__all__ = ["Evaluation", "EvaluationSettings", "ScoresSome", "evaluate", "known_to", "make_validator", "rank"]
 
 SCORE_BYTES = 64 << 20  # of one batch of scores, unless a batch size is given
 # BLAS multiplies a handful of rows by other kernels than many rows, and those round otherwise: smaller batches are
@@ -28,10 +28,27 @@ SCORE_BYTES = 64 << 20  # of one batch of scores, unless a batch size is given
 SMALLEST_BATCH = 8
 
 
+@runtime_checkable
+class ScoresSome(Protocol):
+    """A ranker that cannot score every query, such as one that knows only the users it was trained on."""
+
+    def can_score(self, query: Query) -> np.ndarray:
+        """Return which queries it can score, bool ``[n_queries]``; ``score`` may refuse the others."""
+        ...
+
+
+def known_to(ranker: Scorer, query: Query) -> np.ndarray:
+    """Return which queries the ranker can score, bool ``[n]``: all, unless it says otherwise."""
+    return ranker.can_score(query) if isinstance(ranker, ScoresSome) else np.ones(len(query), dtype=bool)
+
+
 def rank(
     ranker: Scorer, task: Task, k: int, *, batch_size: int | None, name: str, run: Run | None = None
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Return the top ``k`` items of every user of the task, int32 ``[n, k]``, and the seconds it took.
+
+    Users whom a ranker cannot score (``ScoresSome``) get the train's most popular items: somebody has to be shown
+    something, and dropping those users would flatter the ranker. Each user for himself, whatever the batch.
 
     Raises:
         RankerError: scores of a wrong shape, or not finite.
@@ -40,11 +57,14 @@ def rank(
     size = batch_size or max(1, SCORE_BYTES // (4 * n_items))
     top_items = np.empty((len(task.users), k), dtype=np.int32)
     seconds = {"score_s": 0.0, "rank_s": 0.0}
+    known = known_to(ranker, task.query)
+    if run is not None and not known.all():
+        run.log(f"{name} cannot score {np.count_nonzero(~known):,} users: they are shown what is most popular in train")
     starts = range(0, len(task.users), size)
     for start in run.bar(starts, f"rank {name}") if run else starts:
         rows = slice(start, min(start + size, len(task.users)))
         with stopwatch() as scoring:
-            scores = _score(ranker, task.query, rows, n_items, name)
+            scores = _scores(ranker, task, rows, known[rows], name)
         with stopwatch() as ranking:
             top_items[rows] = top_k(scores, k, seen=task.seen[rows], name=name)[0]
         seconds["score_s"] += scoring["wall_s"]
@@ -52,14 +72,26 @@ def rank(
     return top_items, seconds
 
 
-def _score(ranker: Scorer, query: Query, rows: slice, n_items: int, name: str) -> np.ndarray:
-    n = rows.stop - rows.start
-    wanted = np.resize(np.arange(rows.start, rows.stop), max(n, SMALLEST_BATCH))
+def _scores(ranker: Scorer, task: Task, rows: slice, known: np.ndarray, name: str) -> np.ndarray:
+    """Return ``[b, n_items]``: the ranker's scores of the users it knows, popularity for the others."""
+    asked = np.arange(rows.start, rows.stop)[known]
+    scores = _score(ranker, task.query, asked, len(task.popularity), name) if len(asked) else None
+    if scores is not None and known.all():
+        return scores
+    filled = np.tile(task.popularity, (len(known), 1))
+    if scores is not None:
+        filled = filled.astype(scores.dtype, copy=False)  # float64 scores must not be rounded
+        filled[known] = scores
+    return filled
+
+
+def _score(ranker: Scorer, query: Query, asked: np.ndarray, n_items: int, name: str) -> np.ndarray:
+    wanted = np.resize(asked, max(len(asked), SMALLEST_BATCH))
     scores = np.asarray(ranker.score(query.take(wanted)))  # [b, n_items]
     if scores.shape != (len(wanted), n_items) or scores.dtype.kind != "f":
         cause = f"{scores.dtype} {scores.shape} where float32 {(len(wanted), n_items)} is needed"
         raise RankerError(f"scores of {name}", cause, "Score all items of the vocabulary, one row a query.")
-    return scores[:n]
+    return scores[: len(asked)]
 
 
 def evaluate(
@@ -73,7 +105,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure a fitted ranker on a part of a split, by full ranking.
 
-    Evaluated are all users with at least one interaction in the part, cold ones included. The result does not
+    Evaluated are all users with at least one interaction in the part, cold ones included; those whom the ranker
+    cannot score are shown popular items, and the protocol counts them (``users_by_popularity``). The result does not
     depend on ``batch_size`` as long as the ranker scores each query by itself.
 
     Raises:
@@ -90,7 +123,9 @@ def evaluate(
         table = table.insert_column(0, pl.Series("user_idx", task.users))
         table = table.insert_column(1, pl.Series("n_history", train.user_counts[task.users]))
         shown = catalogue(top_items, train.item_counts, np.count_nonzero(train.user_counts), settings.ks)
-        protocol = protocol_of(split, task, settings)
+        by_popularity = int(np.count_nonzero(~known_to(ranker, task.query)))
+        told = {"users_by_popularity": by_popularity} if by_popularity else {}
+        protocol = protocol_of(split, task, settings) | told
     return Evaluation(
         name=name,
         per_user=table.hstack(tail),

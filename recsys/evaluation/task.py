@@ -86,6 +86,7 @@ class Task:
         query: the same users as a ranker sees them; those without train interactions have ``user_idx`` -1.
         seen: binary ``[n, n_items]``, the items left out of each list.
         truth: their items in the part.
+        popularity: train users of each item, float32 ``[n_items]``: the scores of whoever a ranker cannot score.
         part, mask, history: what was chosen.
     """
 
@@ -93,6 +94,7 @@ class Task:
     query: Query
     seen: sp.csr_array
     truth: Truth
+    popularity: np.ndarray
     part: Part
     mask: str
     history: str
@@ -119,6 +121,7 @@ def make_task(split: Split, settings: EvaluationSettings, part: Part) -> Task:
         query=Query(query.histories, trained),
         seen=_interactions(split, mask).matrix[users],
         truth=Truth.of(wanted.histories.take(users)),
+        popularity=split.train.item_counts.astype(np.float32),
         part=part,
         mask=mask,
         history=history,

@@ -38,6 +38,10 @@ class RecBole:
     FPMC, HGN, …). An unknown user without history has given nothing to go by, nor has an
     empty sequence: all items then score 0.
 
+    ``score`` refuses whom the model does not know, as a list from elsewhere would pass for
+    the model's own; ``can_score`` says who that is. Evaluation asks it, shows those users the
+    train's most popular items and counts them: in splits by time, users first seen in validation.
+
     Item features are not used. A restored ranker runs on the CPU.
     """
 
@@ -87,6 +91,11 @@ class RecBole:
         return FitLog(trainer.rows, 0 if one_shot else trainer.best_epoch or trainer.last_epoch, trainer.best, **times)
 
     def score(self, query: Query) -> np.ndarray:
+        """Return float32 ``[n, n_items]``.
+
+        Raises:
+            RankerError: a query that it cannot score, or scores that are not finite.
+        """
         fitted = self._require_fitted()
         query = self._known_users(query, fitted)
         n = len(query)
@@ -101,6 +110,17 @@ class RecBole:
                 f"RecBole {self.settings.model}", "it gives scores that are not finite", "Lower its learning_rate."
             )
         return scores
+
+    def can_score(self, query: Query) -> np.ndarray:
+        """Return which queries ``score`` does not refuse, bool ``[n]``.
+
+        Refused is whoever has a history that a model with a row for each user has not been trained on: in general
+        models all newcomers, and users of the data set without train interactions (their row was never learned).
+        """
+        fitted = self._require_fitted()
+        if self.kind == compat.SEQUENTIAL and not compat.embeds_users(self.settings.model):
+            return np.ones(len(query), dtype=bool)
+        return _trained(query, fitted) | (np.diff(query.histories.indptr) == 0)
 
     def state(self) -> dict[str, np.ndarray]:
         fitted = self._require_fitted()
@@ -170,15 +190,14 @@ class RecBole:
 
     def _known_users(self, query: Query, fitted: _Fitted) -> Query:
         """Return the query with -1 for every user without a row in the model; refuse them where a row is needed."""
-        known = np.where(query.user_idx < len(fitted.rows), query.user_idx, -1)
-        strangers = np.flatnonzero((known < 0) & (np.diff(query.histories.indptr) > 0))
-        if len(strangers) and (self.kind == compat.GENERAL or compat.embeds_users(self.settings.model)):
+        refused = np.flatnonzero(~self.can_score(query))
+        if len(refused):
             raise RankerError(
                 f"RecBole {self.settings.model}",
-                f"query {strangers[0]} is not a user of the training data, and this model knows those alone",
+                f"query {refused[0]} is not a user of the training data, and this model knows those alone",
                 "Train again with that user, or use a ranker that folds users in: ease, item_knn, sasrec.",
             )
-        return Query(query.histories, known)
+        return Query(query.histories, np.where(_trained(query, fitted), query.user_idx, -1))
 
     def _score_batch(self, fitted: _Fitted, query: Query) -> np.ndarray:
         """Return ``[n, n_items]``, RecBole's column of the padding item taken away."""
@@ -202,6 +221,13 @@ class _Fitted:
     seed: int
     config: Any
     model: Any
+
+
+def _trained(query: Query, fitted: _Fitted) -> np.ndarray:
+    """Return which users have interactions in the training data, bool ``[n]``."""
+    idx, lengths = query.user_idx, np.diff(fitted.rows.indptr)
+    inside = (idx >= 0) & (idx < len(lengths))
+    return inside & (lengths[np.where(inside, idx, 0)] > 0)
 
 
 class _Validated:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,45 @@ def test_scores_of_a_wrong_shape_or_kind_are_refused(run):
     for table in (np.zeros((60, 39)), np.zeros((60, 40, 1)), np.zeros(60)):
         with pytest.raises(RankerError, match="is needed"):
             evaluate(TableRanker(table), random_split(), SMALL, run=run)
+
+
+class Members(TableRanker):
+    """Knows only users with train interactions, and refuses a query with anybody else in it."""
+
+    def can_score(self, query: Query) -> np.ndarray:
+        return query.user_idx >= 0
+
+    def score(self, query: Query) -> np.ndarray:
+        assert self.can_score(query).all()
+        return super().score(query)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 7, None])
+def test_users_whom_a_ranker_cannot_score_are_shown_what_is_popular(run, size, dtype):
+    split, lines = random_split("global_time"), []
+    table = np.random.default_rng(2).random((60, 40)).astype(dtype)
+    ranker = Members(table)
+    ranker.table = table
+    settings = EvaluationSettings(ks=(5,), metric="ndcg@5", batch_size=size, resamples=100)
+    found = evaluate(ranker, split, settings, run=type(run)(log=lines.append), name="members")
+    table = table.copy()
+    table[58:] = split.train.item_counts  # the last two users have no train interaction
+    everybody = TableRanker(table)
+    everybody.score = lambda query: np.where(
+        query.user_idx[:, None] < 0, split.train.item_counts, table[query.user_idx]
+    )
+    expected = evaluate(everybody, split, settings, run=run, name="members")
+    assert np.array_equal(found.top_items, expected.top_items)
+    assert found.protocol == expected.protocol | {"users_by_popularity": 2}
+    assert lines == ["members cannot score 2 users: they are shown what is most popular in train"]
+    assert compare([found, replace(expected, name="other")], "other", "ndcg@5", 100)["p"][0] == 1.0
+
+
+def test_the_validator_asks_whom_a_ranker_can_score():
+    split = make_split([0, 0, 1, 1], [0, 1, 0, 2], [0, 1, 1, 1], 2, 4)  # user 1 is first seen in validation
+    ranker = Members(np.array([[0, 9, 1, 1], [0, 0, 0, 0]]))
+    assert make_validator(split, EvaluationSettings(ks=(2,), metric="recall@2"))(ranker)["recall@2"] >= 0.75
 
 
 def test_an_empty_part_and_an_unknown_part_are_refused(run):

@@ -18,7 +18,9 @@ import scipy.sparse as sp
 from recsys.core.config import make_settings
 from recsys.core.errors import ConfigError, RankerError
 from recsys.core.runtime import Run
-from recsys.core.values import Interactions, ItemFeatures, Query
+from recsys.core.values import Interactions, ItemFeatures, Query, Split
+from recsys.evaluation.evaluator import EvaluationSettings, evaluate, make_validator
+from recsys.evaluation.topk import top_k
 from recsys.rankers import RANKERS
 from recsys.rankers import recbole_compat as compat
 
@@ -33,6 +35,7 @@ import yaml
 from recsys.rankers.recbole import RecBole
 
 from contracts.ranker_contract import RankerContract
+from worlds import split_of
 
 
 def libraries() -> dict[str, object]:
@@ -299,6 +302,51 @@ def test_general_models_know_their_users_alone(rankers: dict[str, RecBole]) -> N
     nobody = Query.of_histories([[], []], N_ITEMS)
     assert (rankers["BPR"].score(nobody) == 0).all()
     assert (rankers["BPR"].score(Query(nobody.histories, np.array([N_USERS, -1]))) == 0).all()
+
+
+def time_split(n_late: int = 20) -> Split:
+    """Forty users with train, valid and test; the others are first seen in validation, as in a split by time."""
+    rng, rows = np.random.default_rng(7), []
+    for user in range(40 + n_late):
+        taken = rng.permutation(np.arange(user % TASTES, N_ITEMS, TASTES))[:6]
+        parts = [0, 0, 0, 0, 1, 2] if user < 40 else [1, 1, 1, 1, 1, 2]
+        rows += [(user, int(item), part, place) for place, (item, part) in enumerate(zip(taken, parts, strict=True))]
+    return split_of(rows, 40 + n_late, N_ITEMS, "global_time")
+
+
+@pytest.mark.parametrize("size", [5, None])  # in batches of five, some hold nobody whom the model knows
+def test_general_models_are_measured_on_splits_by_time(size: int | None) -> None:
+    split, lines = time_split(), []
+    run = Run(seed=0, log=lines.append)
+    settings = EvaluationSettings(ks=(5,), metric="ndcg@5", batch_size=size, resamples=100)
+    ranker = RecBole(RecBole.Settings(model="EASE", params={"reg_weight": 10.0}))
+    log = ranker.fit(split.train, ItemFeatures(), valid=make_validator(split, settings), run=run)
+    assert log.best["ndcg@5"] > 0
+    lines.clear()
+    found = evaluate(ranker, split, settings, run=run, name="EASE")
+    assert found.protocol["n_users"] == 60
+    assert found.protocol["users_by_popularity"] == 20
+    assert lines == ["EASE cannot score 20 users: they are shown what is most popular in train"]
+    counts, seen = split.train.item_counts.astype(np.float32), split.train_valid.matrix[np.arange(40, 60)]
+    popular = top_k(np.tile(counts, (20, 1)), 5, seen=seen)[0]
+    np.testing.assert_array_equal(found.top_items[40:], popular)
+    own = np.where(
+        split.train_valid.matrix.toarray()[:40] > 0, -np.inf, ranker.score(Query.of_users(split.train, np.arange(40)))
+    )
+    best = np.take_along_axis(own, found.top_items[:40].astype(np.int64), axis=1)
+    np.testing.assert_allclose(best, -np.sort(-own, axis=1)[:, :5], rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_that_was_never_learned_is_not_asked(run: Run) -> None:
+    """In serving, a user of the vocabulary without train interactions has a row in the model, and it is noise."""
+    split = time_split()
+    ranker = fitted("BPR", split.train, run, epochs=1)
+    served = Query.of_users(split.dataset.interactions, np.array([3, 45]))
+    assert ranker.can_score(served).tolist() == [True, False]
+    with pytest.raises(RankerError, match="query 1 is not a user of the training data"):
+        ranker.score(served)
+    sequential = fitted("SASRec", split.train, run, epochs=1)
+    assert sequential.can_score(served).all()
 
 
 def test_sequential_models_score_never_seen_users(rankers: dict[str, RecBole]) -> None:
