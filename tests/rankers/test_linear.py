@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import time
+import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import scipy.sparse as sp
 
 from recsys.core.errors import RankerError
 from recsys.core.runtime import Run
-from recsys.core.values import Interactions, ItemFeatures, Query
+from recsys.core.values import Dataset, Interactions, ItemFeatures, Query, Split, Vocabulary
+from recsys.evaluation.evaluator import EvaluationSettings, evaluate
+from recsys.rankers import ease
 from recsys.rankers.linear import LinearItemRanker
 from recsys.rankers.popularity import Popularity
 
@@ -84,3 +91,90 @@ def test_popularity_halves_with_each_half_life_and_needs_times(run: Run) -> None
     always = Popularity(Popularity.Settings())
     always.fit(replace(DAYS, timestamp=None), ItemFeatures(), run=run)
     np.testing.assert_array_equal(always.counts, [2.0, 1.0])
+
+
+def crowded(n_users: int, n_items: int) -> Interactions:
+    """Nearly all pairs of items are taken together by somebody: the worst case for a sparse product."""
+    rng = np.random.default_rng(0)
+    taken = np.argwhere(rng.random((n_users, n_items)) < 0.4).astype(np.int32)
+    return Interactions(taken[:, 0], taken[:, 1], n_users, n_items)
+
+
+def peak_bytes(work) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_gram_matrix_is_exact_and_made_without_a_second_one() -> None:
+    train = crowded(60, 2000)
+    dense = train.matrix.toarray().astype(np.float64)
+    gram = ease.gram_matrix(train.matrix)
+    assert gram.dtype == np.float64
+    np.testing.assert_array_equal(gram, dense.T @ dense)
+    assert peak_bytes(lambda: ease.gram_matrix(train.matrix)) < 11 * 2000**2  # 8 are the result
+
+
+def test_ease_needs_what_it_says(run: Run) -> None:
+    train = crowded(60, 2000)
+    ranker = ease.EASE(ease.EASE.Settings())
+    ranker.fit(crowded(10, 20), ItemFeatures(), run=run)  # what is loaded once
+    assert train.matrix is not None  # made once, and part of the data
+    peak = peak_bytes(lambda: ranker.fit(train, ItemFeatures(), run=run))
+    assert ease.BYTES_A_PAIR * 2000**2 <= peak < 1.1 * ease.BYTES_A_PAIR * 2000**2
+
+
+def test_ease_weights_are_the_closed_form(run: Run) -> None:
+    train = crowded(60, 300)  # more than a block of rows, and no multiple of it
+    ranker = ease.EASE(ease.EASE.Settings(regularisation=20.0))
+    ranker.fit(train, ItemFeatures(), run=run)
+    dense = train.matrix.toarray().astype(np.float64)
+    inverse = np.linalg.inv(dense.T @ dense + 20.0 * np.eye(300))
+    expected = inverse / -np.diag(inverse)
+    np.fill_diagonal(expected, 0.0)
+    np.testing.assert_allclose(ranker.weights, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_ease_refuses_more_items_than_memory_holds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranker = ease.EASE(ease.EASE.Settings())
+    many = replace(DAYS, n_items=200_000)
+    monkeypatch.setattr(ease, "available_memory", lambda: 64 * 10**9)
+    said = r"ease with 200,000 items: needs 480\.0 GB of memory, of which 64\.0 GB.*data\.prepare\.k_core.*rp3beta"
+    with pytest.raises(RankerError, match=said):
+        ranker.fit(many, ItemFeatures(), run=run)
+    for there in (12 * 2**2, None):  # just enough; a system that does not tell
+        monkeypatch.setattr(ease, "available_memory", lambda there=there: there)
+        ranker.fit(DAYS, ItemFeatures(), run=run)
+        assert np.isfinite(ranker.weights).all()
+
+
+def test_available_memory_is_read_from_the_system(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ease, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__, raising=False)
+    assert ease.available_memory() == 4_096_000
+    (tmp_path / "meminfo").write_text("MemTotal:  300 kB\nMemFree:  50 kB\nMemAvailable:  200 kB\n")
+    assert ease.available_memory() == 204_800
+    (tmp_path / "meminfo").write_text("MemTotal:  300 kB\n")  # kernels before 3.14
+    assert ease.available_memory() == 4_096_000
+    monkeypatch.delattr(os, "sysconf")
+    assert ease.available_memory() is None
+
+
+def test_ease_on_the_shared_split_is_as_measured_with_other_libraries(shared_data: Path, run: Run) -> None:
+    """Figures of four other libraries' EASE with the same split and settings."""
+    package = importlib.util.find_spec("recbole")
+    if package is None:
+        pytest.skip("ml-100k is read from the recbole wheel, which is not installed")
+    table = pl.read_csv(Path(package.origin).parent / "dataset_example" / "ml-100k" / "ml-100k.inter", separator="\t")
+    users, items = (table[column].rank("dense").to_numpy().astype(np.int32) - 1 for column in table.columns[:2])
+    part = pl.read_csv(shared_data / "ml100k-peers" / "labels.csv")["random_811"].to_numpy().astype(np.uint8)
+    taken = Interactions(users, items, users.max() + 1, items.max() + 1)
+    ids = [Vocabulary(map(str, range(n))) for n in (taken.n_users, taken.n_items)]
+    split = Split(Dataset("ml-100k", *ids, taken, pl.DataFrame()), part, "random")
+    ranker = ease.EASE(ease.EASE.Settings(regularisation=250.0))
+    ranker.fit(split.train, ItemFeatures(), run=run)
+    found = evaluate(ranker, split, EvaluationSettings(ks=(20,), metrics=("recall", "ndcg")), run=run).summary
+    assert (round(found["recall@20"], 4), round(found["ndcg@20"], 4)) == (0.3971, 0.3441)
