@@ -67,6 +67,7 @@ def main() -> None:
       recsys recommend lightgcn --user 42           and ask it
     """
     quiet_threads()
+    sys.path.append(os.getcwd())  # a plug-in may lie in a file beside the run: ranker.name=my_file:MyRanker
 
 
 def run_options(command: Callable) -> Callable:

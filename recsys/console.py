@@ -30,5 +30,5 @@ def _cell(value: Any) -> str:
 
 def _line(cells: Sequence[str], widths: Sequence[int], width: int, indent: int) -> str:
     head = "  ".join(cell.ljust(size) for cell, size in zip(cells[:-1], widths[:-1], strict=True))
-    tail = textwrap.wrap(cells[-1], width) or [""]
+    tail = textwrap.wrap(cells[-1], width, break_long_words=False, break_on_hyphens=False) or [""]
     return ("\n" + " " * indent).join([f"{head}  {tail[0]}" if len(cells) > 1 else tail[0], *tail[1:]]).rstrip()

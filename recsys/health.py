@@ -70,38 +70,40 @@ def settings_rows(section: str) -> list[dict[str, Any]]:
     Raises:
         ConfigError: no such section.
     """
-    kind, _, name = section.partition(".")
     return [
         {"setting": row["name"], "default": _plain(row["default"]), "meaning": row["text"]}
-        for row in describe_settings(_settings_class(kind, name))
+        for row in describe_settings(_settings_class(section))
     ]
 
 
-def _settings_class(kind: str, name: str) -> type[Settings]:
+def _settings_class(section: str) -> type[Settings]:
     from recsys.data import SOURCES
     from recsys.items import ENCODERS
     from recsys.rankers import RANKERS
     from recsys.workflow import RunConfig
 
+    kind, _, name = section.partition(".")
     registries = {"ranker": RANKERS, "source": SOURCES, "items": ENCODERS}
-    if kind in registries and name:
+    if (
+        name
+        and kind in registries
+        and (kind != "items" or name not in RunConfig.model_fields["items"].annotation.model_fields)
+    ):
         return registries[kind].load(name).Settings
-    sections = {key: field.annotation for key, field in RunConfig.model_fields.items() if key != "ranker"}
-    if kind == "ranker":
-        raise ConfigError("section 'ranker'", "which one?", "ranker." + ", ranker.".join(RANKERS))
-    if kind not in sections:
+    if kind in ("ranker", "source"):
+        raise ConfigError(f"section {kind!r}", "which one?", f"{kind}." + f", {kind}.".join(registries[kind]))
+    found: Any = RunConfig
+    for part in filter(None, (kind, name)):
+        fields = getattr(found, "model_fields", {})
+        if part not in fields:
+            names = [*fields, "ranker", "source"] if found is RunConfig else list(fields)
+            raise ConfigError(f"section {section!r}", "no such section", did_you_mean(part, names))
+        found = fields[part].annotation
+    if not hasattr(found, "model_fields"):
         raise ConfigError(
-            f"section {section_name(kind, name)!r}",
-            "no such section",
-            did_you_mean(kind, [*sections, "ranker", "source"]),
+            f"section {section!r}", "is a setting, not a section", f"See: recsys doctor --settings {kind}"
         )
-    found = sections[kind]
-    return found.model_fields[name].annotation if name in found.model_fields else found
-
-
-def section_name(kind: str, name: str) -> str:
-    """Return the section as the user wrote it."""
-    return f"{kind}.{name}" if name else kind
+    return found
 
 
 def _plain(value: Any) -> str:

@@ -16,11 +16,11 @@ from pydantic import Field
 
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.config import Settings, apply_overrides, make_settings, read_toml
-from recsys.core.errors import ArtifactError, ConfigError, did_you_mean
+from recsys.core.errors import ArtifactError, ConfigError, RankerError, did_you_mean
 from recsys.core.fingerprint import content_key, raw_files, source_key
 from recsys.core.protocols import Source
 from recsys.core.runtime import Run, to_stderr
-from recsys.core.values import Dataset, ItemFeatures, Split
+from recsys.core.values import Dataset, FitLog, ItemFeatures, Split
 from recsys.data import SOURCES
 from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset, load_features
 from recsys.data.splits import SplitSettings, load_split, make_split, save_split
@@ -36,7 +36,7 @@ class DataSettings(Settings):
     """Section ``[data]``: where interactions and items come from."""
 
     source: str = Field("ml-100k", description="Data set or file format: see recsys data --list.")
-    raw: Path | None = Field(None, description="Folder of the raw files; unset: data/raw/<source>.")
+    raw: Path | None = Field(None, description="Folder of the raw files, from where you are; unset: data/raw/<source>.")
     options: dict[str, Any] = Field({}, description="Settings of the source: see recsys data --list --source NAME.")
     prepare: CanonicalSettings = Field(CanonicalSettings(), description="Thresholds, k-core, duplicates.")
 
@@ -263,6 +263,8 @@ class Workflow:
             run = self.run.at(folder / "training")
             features = self.features if uses_features(chosen) else ItemFeatures()
             log = model.fit(self.loaded_split.train, features, valid=valid, run=run)
+            if not isinstance(log, FitLog):
+                raise RankerError(f"ranker {chosen['name']}", f"fit returned {log!r}", "Return a FitLog from fit.")
             save_ranker(model, chosen, folder)
             (folder / "training" / "checkpoint.safetensors").unlink(missing_ok=True)
             return {
@@ -315,6 +317,8 @@ class Workflow:
     def open_ranker(self, reference: str) -> Artifact:
         """Open a trained ranker of this configuration's split by folder, name or key.
 
+        Where the configuration says nothing of data and split, those of the first ranker opened are taken.
+
         Raises:
             ArtifactError: no such ranker, or one of another split.
         """
@@ -326,10 +330,18 @@ class Workflow:
                 f"is of kind {found[-1].kind!r}, not a ranker",
                 "List the rankers with: recsys show",
             )
+        untold = (self.config.data, self.config.split) == (DataSettings(), SplitSettings())
+        if untold and "_split" not in self.__dict__:
+            self._adopt(rankers[-1])
         ours = [artifact for artifact in rankers if self._of_this_split(artifact)]
         if not ours:
             raise _other_split(reference)
         return ours[-1]
+
+    def _adopt(self, trained: Artifact) -> None:
+        """Take data and split from a ranker's lineage."""
+        self._split = self.store.parent(trained, "split")
+        self._data = self.store.parent(self._split, "data")
 
     def _of_this_split(self, trained: Artifact) -> bool:
         return any(parent["key"] == self.split().key for parent in trained.manifest["parents"])

@@ -210,3 +210,38 @@ def test_a_fault_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.exit_code == 1
     assert "internal error: ZeroDivisionError" in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("source.own", "item_columns.title"),
+        ("data", "prepare.k_core"),
+        ("data.prepare", "duplicates"),
+        ("items.minilm", "max_tokens"),
+        ("items", "text"),
+    ],
+)
+def test_settings_of_inner_sections_are_shown(section: str, said: str) -> None:
+    assert said in call("doctor", "--settings", section).output
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("source", "source.own"),
+        ("data.options", "is a setting, not a section"),
+        ("data.split", "no such section"),
+        ("ranker.eese", "Did you mean 'ease'"),
+    ],
+)
+def test_a_wrong_section_is_said(section: str, said: str) -> None:
+    done = call("doctor", "--settings", section)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_an_unknown_column_key_lists_the_known(config: Path) -> None:
+    done = call("data", "-q", "-c", str(config), "--set", "data.options.columns.time=when")
+    assert done.exit_code == 2
+    assert "timestamp" in done.output

@@ -136,3 +136,20 @@ def test_a_folder_of_the_same_name_does_not_hide_an_artifact(
 
 def test_raw_is_a_folder_of_the_source_by_default() -> None:
     assert Workflow(RunConfig(), log=print)._raw == Path("data/raw/ml-100k")
+
+
+def test_a_named_ranker_brings_its_own_split(raw: Path) -> None:
+    trained = workflow(raw, "split.seed=9").train()
+    plain = Workflow(read_config(None, (f"run.artifacts={str(raw.parent / 'artifacts')!r}",)), log=print)
+    assert plain.open_ranker("ease").path == trained.path
+    assert plain.split().manifest["config"]["seed"] == 9
+    assert plain.dataset.name == "own"
+
+
+def test_a_parent_that_is_gone_is_named(raw: Path) -> None:
+    made = workflow(raw)
+    trained = made.train()
+    shutil.rmtree(made.data().path)
+    plain = Workflow(read_config(None, (f"run.artifacts={str(raw.parent / 'artifacts')!r}",)), log=print)
+    with pytest.raises(ArtifactError, match=r"data 'own'.*recsys data"):
+        plain.open_ranker(str(trained.path))

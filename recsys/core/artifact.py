@@ -153,6 +153,24 @@ class ArtifactStore:
             return [read_artifact(Path(reference))]
         raise self._not_found(str(reference))
 
+    def parent(self, artifact: Artifact, kind: str) -> Artifact:
+        """Open what an artifact was made from.
+
+        Raises:
+            ArtifactError: it is gone.
+        """
+        for entry in artifact.manifest["parents"]:
+            if entry["kind"] == kind:
+                folder = self.root / kind / f"{entry['name']}-{entry['key']}"
+                if not (folder / MANIFEST).is_file():
+                    raise ArtifactError(
+                        f"{kind} {entry['name']!r}, which {artifact.path.name} was made from",
+                        f"is not in {folder}",
+                        "Make it again with the same configuration: recsys data",
+                    )
+                return read_artifact(folder)
+        raise ArtifactError(f"artifact {artifact.path}", f"was made from no {kind}", "Name another artifact.")
+
     def _not_found(self, text: str) -> ArtifactError:
         """Return the error of a damaged folder of that name where there is one, else what comes near."""
         for manifest in sorted(self.root.glob(f"*/[!.]*/{MANIFEST}")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,14 +39,28 @@ def make_settings(cls: type[S], values: Mapping[str, Any], where: str, section: 
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = cls.model_fields if len(first["loc"]) == 1 else ()
-            remedy = did_you_mean(key, known) if known else "Remove it."
+            inner = _settings_at(cls, first["loc"][:-1])
+            remedy = did_you_mean(str(first["loc"][-1]), inner.model_fields) if inner else "Remove it."
             raise ConfigError(f"setting {where}.{key}", "no such setting", remedy) from None
         raise ConfigError(
             f"setting {where}.{key}",
             f"{first['msg']} (given: {first.get('input')!r})",
             f"See: recsys doctor --settings {section or where.split('.')[0]}",
         ) from None
+
+
+def _settings_at(cls: type[Settings], path: Sequence[Any]) -> type[Settings] | None:
+    """Return the settings class that lies at a path of field names."""
+    for name in path:
+        found = cls.model_fields.get(str(name))
+        if found is None or not _is_settings(found.annotation):
+            return None
+        cls = found.annotation
+    return cls
+
+
+def _is_settings(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -93,11 +107,14 @@ def _copy(value: Any) -> Any:
     return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def describe_settings(cls: type[Settings]) -> list[dict[str, Any]]:
-    """Return one row a field: ``name``, ``type``, ``default``, ``text``."""
+def describe_settings(cls: type[Settings], prefix: str = "") -> list[dict[str, Any]]:
+    """Return one row a field (inner sections by dotted names): ``name``, ``type``, ``default``, ``text``."""
     rows = []
     for name, field in cls.model_fields.items():
+        if _is_settings(field.annotation):
+            rows += describe_settings(field.annotation, f"{prefix}{name}.")
+            continue
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         kind = getattr(field.annotation, "__name__", None) or str(field.annotation)
-        rows.append({"name": name, "type": kind, "default": default, "text": field.description or ""})
+        rows.append({"name": prefix + name, "type": kind, "default": default, "text": field.description or ""})
     return rows

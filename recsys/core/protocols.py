@@ -106,5 +106,5 @@ class HasEmbeddings(Protocol):
     """Gives vectors for users and items in one space."""
 
     def embeddings(self) -> Mapping[str, Any]:
-        """Return ``{"user": [n_users, dim], "item": [n_items, dim]}``, float32."""
+        """Return ``{"item": [n_items, dim]}``, and ``"user": [n_users, dim]`` where users have vectors; float32."""
         ...

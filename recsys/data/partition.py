@@ -47,7 +47,7 @@ def check_partition(split: Split) -> list[Count]:
         _broken(split, f"label {part.max()} is none of 0 (train), 1 (valid), 2 (test)")
     for name, label in (("train", TRAIN), ("test", TEST)):
         if not (part == label).any():
-            _broken(split, f"the {name} part is empty")
+            _broken(split, f"the {name} part is empty", "There is too little data for it: choose other ratios or kind.")
     check = _CHECKS.get(split.kind)
     if check:
         check(split)
@@ -140,5 +140,5 @@ def _report(split: Split) -> list[Count]:
     return counts
 
 
-def _broken(split: Split, cause: str) -> None:
-    raise DataError(f"{split.kind} split of {split.dataset.name!r}", cause, "Delete its folder, then: recsys data")
+def _broken(split: Split, cause: str, remedy: str = "Delete its folder, then: recsys data") -> None:
+    raise DataError(f"{split.kind} split of {split.dataset.name!r}", cause, remedy)

@@ -103,7 +103,7 @@ def test_the_message_names_the_file_the_place_and_the_remedy(tmp_path, case):
     [
         ("id,title\na,A\n", {}, ["no column 'item_id'", "Set data.options.item_columns.id"]),
         ("item_id,titel\na,A\n", {"title": "title"}, ["Did you mean 'titel'?", "Set data.options.item_columns.title"]),
-        ("item_id,title\na,A\n", {"attributes": ["genre"]}, ["no column 'genre'", "data.options.item_columns.attributes"]),
+        ("item_id,title\na,A\n", {"attributes": ["genre"]}, ["no column 'genre'", "item_columns.attributes"]),
         ("item_id,title\nx,A\n", {}, ["no item of the interactions ('a', …)", "('x', …)", "same ids"]),
     ],
 )
