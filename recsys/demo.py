@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from recsys.comparison import Comparison, best_on_validation
 from recsys.core.config import make_settings
 from recsys.core.runtime import stopwatch, to_stderr
 from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import RecommendedList, Section
-from recsys.reporting import Comparison, build_report, listed, lists_text
+from recsys.listing import listed, lists_text
+from recsys.reporting import build_report
 from recsys.serving.recommender import Recommender
 from recsys.workflow import RunConfig, Workflow
 
@@ -46,17 +48,15 @@ def _measure(workflow: Workflow, wanted: list[dict[str, Any]]) -> Comparison:
         workflow.run.log(f"[{place}/{len(wanted)}] {ranker['name']}")
         trained.append(workflow.train(ranker))
     made = [workflow.evaluate(artifact) for artifact in trained]
-    reference = max(
-        (artifact for artifact, ranker in zip(trained, wanted, strict=True) if ranker["name"] != "lightgcn"),
-        key=lambda artifact: artifact.manifest["results"]["best"][workflow.config.evaluation.metric],
-    )
+    others = [artifact for artifact, ranker in zip(trained, wanted, strict=True) if ranker["name"] != "lightgcn"]
+    reference = best_on_validation(others, workflow.config.evaluation.metric) or others[0]
     return Comparison.from_artifacts(workflow, trained, made, "test", reference.manifest["name"])
 
 
 def _lists(
     workflow: Workflow, comparison: Comparison, people: dict[str, Any]
 ) -> tuple[list[RecommendedList], Recommender]:
-    model = Recommender.load(comparison.chosen.path, artifacts=workflow.store.root, known="train+valid")
+    model = Recommender.load(comparison.shown.path, artifacts=workflow.store.root, known="train+valid")
     user, liked = people["user"], people["liked"]
     split, data = workflow.loaded_split, workflow.dataset
     row = int(data.users.index([user])[0])
@@ -65,8 +65,9 @@ def _lists(
     new = model.recommend(history=liked, k=10)
     print(lists_text({f"user {user}": known, "somebody new who likes " + ", ".join(liked): new}) + "\n")
     recent = split.train_valid.histories[row][::-1][:8]
-    name = comparison.chosen.manifest["name"]
-    told = f"Ranked by {name}; the newest of what is known of this user:"
+    name = comparison.shown.manifest["name"]
+    why = "" if comparison.chosen else f" (the first ranker; {comparison.choice})"
+    told = f"Ranked by {name}{why}; the newest of what is known of this user:"
     first = listed(model, f"User {user}", told, recent, known, held_out)
     told = f"Never seen in training; all that {name} knows is:"
     return [first, listed(model, "Somebody new", told, model.catalogue.find(liked), new, set())], model

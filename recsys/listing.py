@@ -1,0 +1,87 @@
+"""Lists of recommendations for a person to read: as text, as plain values, as cards of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from recsys.core.errors import DataError
+from recsys.evaluation.report import ListedItem, RecommendedList
+from recsys.serving.recommender import Recommendation, Recommender
+
+
+def recommend_lists(
+    model: Recommender, users: Sequence[str], liked: Sequence[str], **options: Any
+) -> dict[str, list[Recommendation]]:
+    """Return a list for each user, and one for the newcomer who likes ``liked``.
+
+    Raises:
+        DataError: neither users nor likes.
+    """
+    if not users and not liked:
+        raise DataError("recommend", "for whom?", "Give --user ID, or --liked TITLE for somebody new.")
+    lists = (
+        dict(zip((f"user {user}" for user in users), model.recommend(list(users), **options), strict=True))
+        if users
+        else {}
+    )
+    if liked:
+        lists["somebody who likes " + ", ".join(liked)] = model.recommend(history=list(liked), **options)
+    return lists
+
+
+def lists_text(lists: Mapping[str, Sequence[Recommendation]]) -> str:
+    """Return the lists as text, a line an item and its reasons below."""
+    lines = []
+    for who, items in lists.items():
+        lines.append(f"For {who}:")
+        for place, item in enumerate(items, 1):
+            lines.append(f"{place:3}. {item.title}")
+            lines.append("     " + "; ".join(reason.text for reason in item.reasons))
+        if not items:
+            lines.append("  (no item is left)")
+    return "\n".join(lines)
+
+
+def lists_dict(lists: Mapping[str, Sequence[Recommendation]]) -> list[dict[str, Any]]:
+    """Return the lists as plain values."""
+    return [{"for": who, "items": [asdict(item) for item in items]} for who, items in lists.items()]
+
+
+def listed(
+    model: Recommender,
+    who: str,
+    explanation: str,
+    history: Iterable[int],
+    items: Sequence[Recommendation],
+    held_out: set[str],
+) -> RecommendedList:
+    """Return a list for the report; items that are in the held-out part are marked."""
+    table = model.dataset.item_table
+    shown = [table.row(int(idx), named=True) for idx in history]
+    return RecommendedList(
+        who,
+        explanation,
+        [
+            ListedItem(row["title"] or row["item_id"], row["item_id"], _plain(row["attributes"]), [], None, None, False)
+            for row in shown
+        ],
+        [
+            ListedItem(
+                item.title,
+                item.item_id,
+                _plain(item.attributes),
+                [reason.text for reason in item.reasons],
+                item.score,
+                None,
+                item.item_id in held_out,
+            )
+            for item in items
+        ],
+    )
+
+
+def _plain(attributes: Iterable[str]) -> list[str]:
+    """``genre:Comedy`` reads ``Comedy`` on a card."""
+    return [attribute.partition(":")[2] or attribute for attribute in attributes]
