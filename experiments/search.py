@@ -13,14 +13,18 @@ import argparse
 import itertools
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from recsys.comparison import Comparison, best_on_validation
 from recsys.core.artifact import Artifact, commit, versions, write_json
 from recsys.core.config import read_toml
+from recsys.core.errors import ConfigError, RankerError, RecsysError
 from recsys.core.runtime import quiet_threads
-from recsys.reporting import Comparison, write_comparison
+from recsys.evaluation.wording import fixed
+from recsys.reporting import write_comparison
 from recsys.workflow import Workflow, read_config
 
 
@@ -33,15 +37,36 @@ def grid(ranker: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def choose(workflow: Workflow, ranker: dict[str, Any]) -> tuple[Artifact, list[dict[str, Any]]]:
-    """Train every point and return the best on validation, and all trials."""
+    """Train every point and return the best on validation, and all trials.
+
+    Raises:
+        RankerError: no point has a validation figure.
+    """
     metric, tried, trials = workflow.config.evaluation.metric, [], []
     for point in grid(ranker):
         made = workflow.train(point)
         results = made.manifest["results"]
         tried.append(made)
         trials.append({"settings": point, "valid": results["best"], "epoch": results["best_epoch"]})
-        print(f"  {point} {metric} {results['best'][metric]:.4f}", file=sys.stderr, flush=True)
-    return max(tried, key=lambda made: made.manifest["results"]["best"][metric]), trials
+        print(f"  {point} {metric} {fixed(results['best'].get(metric))}", file=sys.stderr, flush=True)
+    best = best_on_validation(tried, metric)
+    if best is None:
+        raise RankerError(
+            f"ranker {ranker['name']!r}", f"gives no {metric} on validation", "Call valid(self) in its fit."
+        )
+    return best, trials
+
+
+def require_validation(workflow: Workflow) -> None:
+    """Refuse a split that nothing could be chosen on; the split is made for that, nothing is trained.
+
+    Raises:
+        ConfigError: the validation part is empty.
+    """
+    if not workflow.split().manifest["results"]["valid"]:
+        raise ConfigError(
+            "setting split", "it has no validation part to choose settings on", "Such as split.ratios = [8, 1, 1]."
+        )
 
 
 def row(artifact: Artifact, evaluation: Any, trials: list[dict[str, Any]]) -> dict[str, Any]:
@@ -61,24 +86,53 @@ def row(artifact: Artifact, evaluation: Any, trials: list[dict[str, Any]]) -> di
     }
 
 
-def main() -> None:
+def wanted(path: Path, only: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Return the rankers of the file, or those of them that are named.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    rankers = read_toml(path).get("rankers", [])
+    chosen = [ranker for ranker in rankers if not only or ranker["name"] in only]
+    if not chosen:
+        known = ", ".join(ranker["name"] for ranker in rankers)
+        remedy = f"One of: {known}." if known else "Add a [[rankers]] table with a name."
+        raise ConfigError(f"search {path}", "it has no such ranker" if only else "it names no rankers", remedy)
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the folder and return the exit status: 0, or 2 after a mistake that the user can mend."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--artifacts", type=Path, default=Path("data/artifacts"))
     parser.add_argument("--reference", default="ease", help="ranker the others are compared with")
     parser.add_argument("--only", nargs="*", help="rankers of search.toml to run (results.json is not written)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     quiet_threads()
+    try:
+        search(options)
+    except RecsysError as error:
+        print(f"error: {error.thing}: {error.cause}\n  try: {error.remedy}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def search(options: argparse.Namespace) -> None:
+    """Train, choose, measure, write.
+
+    Raises:
+        RecsysError: a mistake in one of the two files, or data that cannot be used.
+    """
     raw = read_toml(options.folder / "config.toml").get("data", {}).get("raw", "")
     shared = Path(os.environ.get("RECSYS_DATA", "data/raw")) / raw
     config = read_config(
         options.folder / "config.toml", (f"data.raw={str(shared)!r}", f"run.artifacts={str(options.artifacts)!r}")
     )
     workflow = Workflow(config, progress=sys.stderr.isatty())
+    require_validation(workflow)
     trained, trials, names = [], [], []
-    for ranker in read_toml(options.folder / "search.toml")["rankers"]:
-        if options.only and ranker["name"] not in options.only:
-            continue
+    for ranker in wanted(options.folder / "search.toml", options.only):
         label = ranker.pop("label", None)
         best, tried = choose(workflow, ranker)
         trained.append(best)
@@ -107,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
