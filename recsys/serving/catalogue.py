@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,18 @@ from recsys.core.values import Dataset
 
 YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
 CONDITION = re.compile(r"^(?P<not>!)?(?P<kind>[^:<>=!]+?)\s*(?P<op>>=|<=|:|=)\s*(?P<value>.+)$")
+
+Names = str | int | Iterable[str | int]  # one name, or several; a number stands for the id that reads the same
+
+
+def is_one(names: Any) -> bool:
+    """Return whether this is one name and not several: a string is never taken as its characters."""
+    return isinstance(names, str | bytes) or not isinstance(names, Iterable)
+
+
+def as_list(names: Any) -> list[Any]:
+    """Return one name as a list of one, and several as a list."""
+    return [names] if is_one(names) else list(names)
 
 
 class Catalogue:
@@ -35,13 +48,15 @@ class Catalogue:
                 titles.setdefault(_plain(YEAR.sub("", title)), idx)
         return titles
 
-    def find(self, names: Iterable[str]) -> np.ndarray:
+    def find(self, names: Names) -> np.ndarray:
         """Return the row number of each id or title (the year may be left out), int64.
+
+        Ids win: a name that is the id of one item and the title of another means the first.
 
         Raises:
             DataError: an item that is neither, with the nearest titles.
         """
-        return np.array([self._find(str(name)) for name in names], dtype=np.int64)
+        return np.array([self._find(str(name)) for name in as_list(names)], dtype=np.int64)
 
     def _find(self, name: str) -> int:
         if name in self.dataset.items:
@@ -53,30 +68,35 @@ class Catalogue:
         remedy = "Nearest: " + "; ".join(dict.fromkeys(names)) if names else "Give an item id or a title."
         raise DataError(f"item {name!r}", "no item has that id or title", remedy)
 
-    def allowed(self, conditions: Iterable[str]) -> np.ndarray:
+    def allowed(self, conditions: str | Iterable[str]) -> np.ndarray:
         """Return which items meet all conditions, bool ``[n_items]``.
 
         ``genre:Comedy`` asks for an attribute (several of one kind: any of them), ``!genre:Horror``
-        forbids one, ``year>=1990`` and ``year<=1999`` compare numbers.
+        forbids one, ``year>=1990`` and ``year<=1999`` compare numbers. ``!`` allows exactly what the
+        condition does not: an item without a year fails ``year>=1990`` and passes ``!year>=1990``.
 
         Raises:
-            DataError: a condition of another form, or an attribute that no item has.
+            DataError: a condition of another form, or an attribute or a number that no item has.
         """
         allowed = np.ones(len(self.dataset.items), dtype=bool)
         wanted: dict[str, np.ndarray] = {}
-        for text in conditions:
+        for text in map(str, as_list(conditions)):
             found = CONDITION.match(text)
             if not found:
                 raise DataError(
                     f"filter {text!r}", "not understood", "Such as genre:Comedy, !genre:Horror or year>=1990."
                 )
             kind = found["kind"].strip().lower()
-            if found["op"] in (">=", "<="):
-                allowed &= self._compare(text, kind, found["op"], found["value"])
-            elif found["not"]:
-                allowed &= ~self._having(text, kind, found["value"])
+            compares = found["op"] in (">=", "<=")
+            meets = (
+                self._compare(text, kind, found["op"], found["value"])
+                if compares
+                else self._having(text, kind, found["value"])
+            )
+            if compares or found["not"]:
+                allowed &= ~meets if found["not"] else meets
             else:
-                wanted[kind] = wanted.get(kind, False) | self._having(text, kind, found["value"])
+                wanted[kind] = wanted.get(kind, False) | meets
         for mask in wanted.values():
             allowed &= mask
         return allowed
@@ -101,14 +121,24 @@ class Catalogue:
             bound = float(value)
         except ValueError:
             raise DataError(f"filter {text!r}", f"{value!r} is not a number", "Such as year>=1990.") from None
-        numbers = np.full(len(self.dataset.items), np.nan)
-        for name, idx in self._attributes.items():
-            if name.startswith(f"{kind}:"):
-                try:
-                    numbers[idx] = float(name.partition(":")[2])
-                except ValueError:
-                    continue
+        if kind not in self._numbers:
+            remedy = did_you_mean(kind, self._numbers) if self._numbers else "Items have nothing that can be compared."
+            raise DataError(f"filter {text!r}", f"no item has a number as its {kind}", remedy)
+        numbers = self._numbers[kind]
         return numbers >= bound if operator == ">=" else numbers <= bound
+
+    @cached_property
+    def _numbers(self) -> dict[str, np.ndarray]:
+        """Kind of attribute to each item's number, float64 ``[n_items]``, NaN where it has none."""
+        numbers: dict[str, np.ndarray] = {}
+        for name, idx in self._attributes.items():
+            kind, _, value = name.partition(":")
+            try:
+                number = float(value)
+            except ValueError:
+                continue
+            numbers.setdefault(kind, np.full(len(self.dataset.items), np.nan))[idx] = number
+        return numbers
 
 
 def _plain(title: str) -> str:
