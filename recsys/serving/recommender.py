@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import scipy.sparse as sp
 
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.errors import ArtifactError, DataError
@@ -18,7 +17,7 @@ from recsys.data.canonical import load_dataset
 from recsys.data.splits import load_split
 from recsys.evaluation.topk import top_k
 from recsys.rankers.store import load_ranker
-from recsys.serving.catalogue import Catalogue
+from recsys.serving.catalogue import Catalogue, Names, as_list, is_one
 
 N_REASONS = 3
 BATCH = 512
@@ -51,10 +50,21 @@ class Recommender:
         dataset: users, items and titles.
         ranker: fitted on that data set's items.
         known: what each user is known to have taken: left out of lists, and the history to reason from.
+        trained: which users the ranker was trained on, bool ``[n_users]``; ``None``: all with a known history.
+            The others are newcomers to it: it goes by their history, not by a vector that was never trained.
+
+    Raises:
+        DataError: ``trained`` is not one value a user.
     """
 
-    def __init__(self, dataset: Dataset, ranker: Ranker, known: Interactions) -> None:
+    def __init__(
+        self, dataset: Dataset, ranker: Ranker, known: Interactions, *, trained: np.ndarray | None = None
+    ) -> None:
         self.dataset, self.ranker, self.known = dataset, ranker, known
+        self.trained = _present(known) if trained is None else np.asarray(trained, dtype=bool)
+        if self.trained.shape != (len(dataset.users),):
+            cause = f"shape {self.trained.shape} for {len(dataset.users):,} users"
+            raise DataError("trained", cause, "Give one truth value a user of the data set.")
         self.catalogue = Catalogue(dataset)
 
     @classmethod
@@ -76,22 +86,24 @@ class Recommender:
             raise ArtifactError(f"artifact {ranker}", f"is of kind {trained.kind!r}, not a ranker", "Name a ranker.")
         split = load_parents(store, trained)
         history = {"all": split.dataset.interactions, "train+valid": split.train_valid, "train": split.train}[known]
-        return cls(split.dataset, load_ranker(trained.path), history)
+        return cls(split.dataset, load_ranker(trained.path), history, trained=_present(split.train))
 
     def recommend(
         self,
-        user: str | Sequence[str] | None = None,
+        user: Names | None = None,
         *,
-        history: Sequence[str] | Sequence[Sequence[str]] | None = None,
+        history: Names | Iterable[Names] | None = None,
         k: int = 10,
-        exclude: Iterable[str] = (),
-        filter: Iterable[str] = (),
+        exclude: Names = (),
+        filter: str | Iterable[str] = (),
         reasons: bool = True,
     ) -> list[Recommendation] | list[list[Recommendation]]:
         """Return the best ``k`` unseen items, best first.
 
+        Wherever several names are taken, one alone will do, and a number stands for the id that reads the same.
+
         Args:
-            user: an id, or several for a batch (then a list of lists is returned).
+            user: an id, or several of any kind of sequence for a batch (then a list of lists is returned).
             history: instead of a user: ids or titles somebody likes, oldest first; or several such lists.
             k: length of the list; shorter when fewer items are left.
             exclude: ids or titles never to show.
@@ -105,12 +117,7 @@ class Recommender:
             raise DataError("recommend", "needs a user or a history, one of the two", "Give one.")
         if k < 1:
             raise DataError("recommend", f"k is {k}", "Ask for at least one item.")
-        single = isinstance(user, str) if user is not None else all(isinstance(item, str) for item in history)
-        if user is not None:
-            query = Query.of_users(self.known, self._users([user] if single else user))
-        else:
-            lists = [history] if single else history
-            query = Query.of_histories([self.catalogue.find(items) for items in lists], len(self.dataset.items))
+        query, single = self._of_users(user) if user is not None else self._of_histories(history)
         banned = ~self.catalogue.allowed(filter)
         banned[self.catalogue.find(exclude)] = True
         lists = [
@@ -120,35 +127,46 @@ class Recommender:
         ]
         return lists[0] if single else lists
 
-    def _users(self, ids: Sequence[str]) -> np.ndarray:
+    def _of_users(self, user: Names) -> tuple[Query, bool]:
+        """Return the query and whether one list is asked for, not a batch."""
+        ids = [str(one) for one in as_list(user)]
         users = self.dataset.users.index(ids)
         if (users < 0).any():
             missing = ids[int(np.argmax(users < 0))]
             raise DataError(
                 f"user {missing!r}", "not in the data set", "For a new user give a history: --liked 'TITLE' --liked …"
             )
-        return users
+        histories = self.known.histories.take(users)
+        return Query(histories, np.where(self.trained[users], users, -1)), is_one(user)
+
+    def _of_histories(self, history: Names | Iterable[Names]) -> tuple[Query, bool]:
+        liked = as_list(history)
+        single = all(is_one(item) for item in liked)
+        rows = [self.catalogue.find(items) for items in ([liked] if single else liked)]
+        return Query.of_histories(rows, len(self.dataset.items)), single
 
     def _lists(self, query: Query, k: int, banned: np.ndarray, reasons: bool) -> list[list[Recommendation]]:
         scores = self.ranker.score(query)  # [n, n_items]
-        empty = np.diff(query.histories.indptr) == 0
-        nothing_known = empty & (query.user_idx < 0)
-        scores[nothing_known] = self.known.item_counts  # nothing to go on: what most people take
-        seen = query.histories.matrix() + sp.csr_array(np.broadcast_to(banned.astype(np.float32), scores.shape))
-        items, values = top_k(scores, min(k, scores.shape[1]), seen=sp.csr_array(seen), name=type(self.ranker).__name__)
+        nothing_known = (np.diff(query.histories.indptr) == 0) & (query.user_idx < 0)
+        if nothing_known.any():  # nothing to go on: what most people take
+            scores = np.where(nothing_known[:, None], self.known.item_counts.astype(np.float32), scores)
+        name, seen = type(self.ranker).__name__, query.histories.matrix()
+        items, values = top_k(scores, min(k, scores.shape[1]), seen=seen, banned=banned, name=name)
         return [
-            [
-                self._line(query.take(np.array([row])), int(item), float(value), reasons, bool(nothing_known[row]))
-                for item, value in zip(items[row], values[row], strict=True)
-                if item >= 0
-            ]
+            self._list(query.take(np.array([row])), items[row], values[row], reasons, bool(nothing_known[row]))
             for row in range(len(query))
         ]
 
-    def _line(self, query: Query, item: int, score: float, reasons: bool, popular: bool) -> Recommendation:
-        row = self.dataset.item_table.row(item, named=True)
-        why = self.reasons(query, item, popular=popular) if reasons else ()
-        return Recommendation(row["item_id"], row["title"] or row["item_id"], score, tuple(row["attributes"]), why)
+    def _list(
+        self, query: Query, items: np.ndarray, values: np.ndarray, reasons: bool, popular: bool
+    ) -> list[Recommendation]:
+        items, values = items[items >= 0], values[items >= 0]
+        why = self._reasons(query, items, popular) if reasons else [()] * len(items)
+        rows = self.dataset.item_table[items].iter_rows(named=True)
+        return [
+            Recommendation(row["item_id"], row["title"] or row["item_id"], score, tuple(row["attributes"]), because)
+            for row, score, because in zip(rows, values.tolist(), why, strict=True)
+        ]
 
     def reasons(self, query: Query, item: int, *, popular: bool = False) -> tuple[Reason, ...]:
         """Return what in the history speaks most for ``item`` (the query holds one user).
@@ -156,19 +174,30 @@ class Recommender:
         For linear rankers the shares are exact parts of the score; for others they are the history's
         nearest items in the ranker's own space, and say so; where a ranker has neither, how many took it.
         """
+        return self._reasons(query, np.array([item]), popular)[0]
+
+    def _reasons(self, query: Query, items: np.ndarray, popular: bool) -> list[tuple[Reason, ...]]:
         history = query.histories[0]
-        taken = Reason(f"{self.known.item_counts[item]:,} of {self.known.n_users:,} users took it")
+        taken = [Reason(f"{n:,} of {self.known.n_users:,} users took it") for n in self.known.item_counts[items]]
+        named: list[tuple[Reason, ...]] = [()] * len(items)
         if popular or not len(history):
-            return (taken,)
-        if isinstance(self.ranker, Explains):
-            parts = self.ranker.contributions(query, item)
-            total = float(np.maximum(parts, 0).sum())
-            return self._name(history, parts / total if total > 0 else parts, "because of", exact=True) or (taken,)
-        if isinstance(self.ranker, HasEmbeddings):
+            pass
+        elif isinstance(self.ranker, Explains):
+            parts = self._contributions(query, items)  # [n, len(history)]
+            total = np.maximum(parts, 0).sum(axis=1, keepdims=True)
+            shares = parts / np.where(total > 0, total, 1)
+            named = [self._name(history, row, "because of", exact=True) for row in shares]
+        elif isinstance(self.ranker, HasEmbeddings):
             vectors = self.ranker.embeddings()["item"]
-            near = _cosine(vectors[history], vectors[item])
-            return self._name(history, near, "close to", exact=False) or (taken,)
-        return (taken,)
+            named = [self._name(history, _cosine(vectors[history], vectors[i]), "close to", exact=False) for i in items]
+        return [reasons or (count,) for reasons, count in zip(named, taken, strict=True)]
+
+    def _contributions(self, query: Query, items: np.ndarray) -> np.ndarray:
+        together = getattr(self.ranker, "contributions_to", None)  # some rankers explain a whole list at once
+        if together is not None:
+            return together(query, items)
+        parts = [self.ranker.contributions(query, int(item)) for item in items]
+        return np.array(parts, dtype=np.float32).reshape(len(items), -1)
 
     def _name(self, history: np.ndarray, parts: np.ndarray, word: str, *, exact: bool) -> tuple[Reason, ...]:
         best = [place for place in np.argsort(-parts, kind="stable")[:N_REASONS] if parts[place] > 0]
@@ -181,6 +210,11 @@ class Recommender:
             )
             for place, title in zip(best, titles, strict=True)
         )
+
+
+def _present(interactions: Interactions) -> np.ndarray:
+    """Return which users have an interaction, bool ``[n_users]``."""
+    return np.bincount(interactions.user_idx, minlength=interactions.n_users) > 0
 
 
 def _cosine(vectors: np.ndarray, target: np.ndarray) -> np.ndarray:

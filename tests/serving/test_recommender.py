@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
-from recsys.core.values import ItemFeatures
+from recsys.core.values import TEST, TRAIN, ItemFeatures, Query, Split, Vocabulary
 from recsys.rankers.ease import EASE
 from recsys.rankers.lightgcn import LightGCN
+from recsys.serving import recommender
+from recsys.serving.catalogue import Catalogue
 from recsys.serving.recommender import Recommender
 
-from worlds import blocks
+from worlds import blocks, split_of
 
 QUIET = Run(log=lambda message: None)
 
@@ -53,8 +60,6 @@ def test_a_newcomer_by_titles_ids_and_titles_without_year(ease: Recommender) -> 
 
 
 def test_shares_of_a_linear_score_add_up_to_the_score(ease: Recommender, world) -> None:
-    from recsys.core.values import Query
-
     query = Query.of_users(world.train, np.array([7]))
     parts = ease.ranker.contributions(query, 3)
     np.testing.assert_allclose(parts.sum(), ease.ranker.score(query)[0, 3], rtol=1e-5)
@@ -90,6 +95,149 @@ def test_nothing_known_gives_the_popular(ease: Recommender, world) -> None:
     assert "users took it" in items[0].reasons[0].text
 
 
+def without_train(world: Split, *users: int) -> Split:
+    """The same world, but all that these users took is held out."""
+    part = np.where(np.isin(world.dataset.interactions.user_idx, users), TEST, world.part).astype(np.uint8)
+    return Split(world.dataset, part, "given")
+
+
+def test_users_the_ranker_was_not_trained_on_go_by_their_history(world) -> None:
+    split = without_train(world, 1, 6)
+    ranker = LightGCN(LightGCN.Settings(epochs=20, learning_rate=0.05, batch_size=32, embedding_dim=16))
+    ranker.fit(split.train, ItemFeatures(), run=QUIET)
+    known = world.train  # more than the ranker was trained on
+    model = Recommender(world.dataset, ranker, known, trained=split.train.user_counts > 0)
+    for user in (1, 6):
+        history = [f"i{item}" for item in known.histories[user]]
+        mine = model.recommend(f"u{user}", k=2)
+        assert mine == model.recommend(history=history, k=2)
+        assert all(int(item.item_id[1:]) % 4 == user % 4 for item in mine)
+    trained = model.ranker.score(Query.of_users(known, np.array([2])))[0]
+    first = model.recommend("u2", k=1)[0]
+    assert first.score == pytest.approx(trained[int(first.item_id[1:])]), "the others keep their own vector"
+
+
+def test_a_user_of_whom_nothing_is_known_gets_the_popular() -> None:
+    """By ties alone, EASE's zeros would put another item first."""
+    taken = [(user, item, TRAIN, 0) for user in range(1, 9) for item in range(8) if item in (2, user % 8, 5)]
+    split = split_of([*taken, (0, 1, TEST, 1)], 9, 8, "global_time")
+    ranker = EASE(EASE.Settings(regularisation=1.0))
+    ranker.fit(split.train, ItemFeatures(), run=QUIET)
+    items = Recommender(split.dataset, ranker, split.train).recommend("u0", k=2)
+    assert {item.item_id for item in items} == {"i2", "i5"}
+    assert "users took it" in items[0].reasons[0].text
+    assert items == Recommender(split.dataset, ranker, split.train).recommend(history=[], k=2)
+
+
+@pytest.mark.parametrize("known", ["all", "train+valid", "train"])
+def test_load_knows_who_was_trained(world, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, known: str) -> None:
+    split = without_train(world, 1, 6)
+    artifact = SimpleNamespace(kind="ranker", path=tmp_path)
+    monkeypatch.setattr(recommender.ArtifactStore, "open", lambda store, reference: artifact)
+    monkeypatch.setattr(recommender, "load_parents", lambda store, trained: split)
+    monkeypatch.setattr(recommender, "load_ranker", lambda path: EASE(EASE.Settings()))
+    model = Recommender.load("ease", artifacts=tmp_path, known=known)
+    np.testing.assert_array_equal(np.flatnonzero(~model.trained), [1, 6])
+
+
+def test_trained_is_one_value_a_user(world) -> None:
+    with pytest.raises(DataError, match="trained: shape"):
+        Recommender(world.dataset, EASE(EASE.Settings()), world.train, trained=np.ones(3, dtype=bool))
+
+
+class Fixed:
+    """Scores that nobody may write to."""
+
+    def score(self, query: Query) -> np.ndarray:
+        row = np.linspace(1, 0, query.histories.n_items, dtype=np.float32)
+        return np.broadcast_to(row, (len(query), len(row)))
+
+
+def test_scores_may_be_read_only(world) -> None:
+    model = Recommender(world.dataset, Fixed(), world.train)
+    assert [len(items) for items in model.recommend(history=[["i3"], []], k=4)] == [4, 4]
+    assert model.recommend(history=["i0"], k=1)[0].item_id == "i1"
+
+
+def test_a_filter_costs_no_memory_for_each_user() -> None:
+    n_users, n_items = 400, 5000
+    split = split_of([(user, user, TRAIN, 0) for user in range(n_users)], n_users, n_items, "random")
+    model = Recommender(split.dataset, Fixed(), split.train)
+    users, options = [f"u{user}" for user in range(n_users)], {"k": 1, "filter": "genre:G1", "reasons": False}
+    model.recommend(users[:1], **options)  # what is made once
+    tracemalloc.start()
+    lists = model.recommend(users, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * n_users * n_items  # less than a float32 for each pair
+    assert all(items[0].attributes[0] == "genre:G1" for items in lists)
+
+
+def test_reasons_of_a_ranker_that_explains_one_item_at_a_time(ease: Recommender, world) -> None:
+    class OneByOne:
+        def score(self, query: Query) -> np.ndarray:
+            return ease.ranker.score(query)
+
+        def contributions(self, query: Query, item_idx: int) -> np.ndarray:
+            return ease.ranker.contributions(query, item_idx)
+
+    assert Recommender(world.dataset, OneByOne(), world.train).recommend("u7", k=3) == ease.recommend("u7", k=3)
+    query = Query.of_users(world.train, np.array([7]))
+    assert ease.reasons(query, 3) == Recommender(world.dataset, OneByOne(), world.train).reasons(query, 3)
+
+
+@pytest.fixture(scope="module")
+def numbered(world, ease: Recommender) -> Recommender:
+    """The same world with plain numbers as ids."""
+    items = world.dataset.item_table.with_columns(item_id=world.dataset.item_table["item_id"].str.slice(1))
+    users = Vocabulary(str(idx) for idx in range(len(world.dataset.users)))
+    dataset = replace(world.dataset, users=users, items=Vocabulary(items["item_id"]), item_table=items)
+    return Recommender(dataset, ease.ranker, world.train)
+
+
+def test_one_name_is_never_taken_as_its_characters(numbered: Recommender) -> None:
+    plain = numbered.recommend("1", k=48, exclude=["42", "41"], filter=["genre:G1"])
+    assert numbered.recommend("1", k=48, exclude=[42, np.int64(41)], filter="genre:G1") == plain
+    best = numbered.recommend("1", k=1)[0].item_id
+    other = {item.item_id for item in numbered.recommend("1", k=48)} - {best}
+    for name in (best, int(best)):
+        assert {item.item_id for item in numbered.recommend("1", k=48, exclude=name)} == other
+    assert numbered.recommend(history="Title 12", k=5) == numbered.recommend(history=["12"], k=5)
+
+
+def test_users_and_likes_may_be_numbers_and_any_sequence(numbered: Recommender) -> None:
+    one, two = numbered.recommend(["1", "12"], k=4)
+    for user in (1, np.int64(1), np.str_("1")):
+        assert numbered.recommend(user, k=4) == one
+    for batch in ([1, 12], ("1", "12"), np.array([1, 12]), (user for user in (1, 12))):
+        assert numbered.recommend(batch, k=4) == [one, two]
+    assert numbered.recommend([1], k=4) == [one]
+    assert numbered.recommend([], k=4) == []
+    liked = numbered.recommend(history=["5", "9"], k=4)
+    for history in ([5, 9], np.array([5, 9]), (5, "9")):
+        assert numbered.recommend(history=history, k=4) == liked
+    assert numbered.recommend(history=[[5, 9], 7], k=4) == [liked, numbered.recommend(history=7, k=4)]
+
+
+def test_a_negated_condition_allows_exactly_the_rest(world) -> None:
+    table = world.dataset.item_table
+    undated = table.with_columns(attributes=table["attributes"].list.head(1)).head(5)  # genre alone
+    catalogue = Catalogue(replace(world.dataset, item_table=undated.vstack(table.slice(5))))
+    years = np.array([np.nan] * 5 + [1990 + idx % 20 for idx in range(5, 48)])
+    for operator, meets in ((">=", years >= 2000), ("<=", years <= 2000)):
+        np.testing.assert_array_equal(catalogue.allowed([f"year{operator}2000"]), meets)
+        np.testing.assert_array_equal(catalogue.allowed([f"!year{operator}2000"]), ~meets)
+        assert catalogue.allowed([f"!year{operator}2000"])[:5].all(), "nothing is known of their year"
+    both = catalogue.allowed(["!year>=2000", "!year<=1994", "genre:G1"])
+    np.testing.assert_array_equal(both, ~(years >= 2000) & ~(years <= 1994) & (np.arange(48) % 4 == 1))
+
+
+def test_an_id_wins_over_the_title_of_another_item(world) -> None:
+    titles = ["i7", "I8 (1999)", *world.dataset.item_table["title"][2:]]
+    dataset = replace(world.dataset, item_table=world.dataset.item_table.with_columns(title=np.array(titles)))
+    assert Catalogue(dataset).find(["i7", "I8", "i8"]).tolist() == [7, 1, 8]
+
+
 def test_reasons_of_an_embedding_ranker_are_near_items(world) -> None:
     ranker = LightGCN(LightGCN.Settings(epochs=20, learning_rate=0.05, batch_size=32, embedding_dim=16))
     ranker.fit(world.train, ItemFeatures(), run=QUIET)
@@ -108,6 +256,13 @@ def test_reasons_of_an_embedding_ranker_are_near_items(world) -> None:
         ({"user": "u1", "filter": ["genre:G9"]}, "Did you mean 'genre:g"),
         ({"user": "u1", "filter": ["comedy"]}, "not understood"),
         ({"user": "u1", "filter": ["year>=soon"]}, "not a number"),
+        ({"user": "u1", "filter": "!yaer>=2000"}, "Did you mean 'year'?"),
+        ({"user": "u1", "filter": "genre>=2"}, "no item has a number as its genre"),
+        ({"user": 1}, "user '1'"),
+        ({"user": 1.5}, "user '1.5'"),
+        ({"history": [1]}, "item '1'"),
+        ({"history": "Titel 1"}, "Nearest: Title 1"),
+        ({"user": "u1", "exclude": "zzz"}, "item 'zzz'"),
         ({"user": "u1", "exclude": ["zzz"]}, "no item has that id or title"),
         ({"user": "u1", "k": 0}, "at least one"),
         ({}, "one of the two"),
