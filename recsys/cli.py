@@ -118,11 +118,11 @@ def data(workflow: Any, as_json: bool, listing: bool, source: str | None, downlo
       recsys data --source own --set data.raw=my_folder --set split.kind=leave_last
       recsys data --source own --set data.raw=my_folder --set data.options.columns.user=reader
     """
-    from recsys import reporting
     from recsys.console import columns
+    from recsys.showing import source_rows
 
     if listing:
-        rows = reporting.source_rows(source)
+        rows = source_rows(source)
         click.echo(json.dumps(rows, indent=2, default=str) if as_json else columns(rows))
         return
     if source:
@@ -191,11 +191,12 @@ def evaluate(
       recsys evaluate --set ranker.name=ease
       recsys evaluate ease lightgcn --reference ease --report report.html
     """
-    from recsys import reporting
+    from recsys.comparison import Comparison
+    from recsys.reporting import write_comparison
 
-    comparison = reporting.Comparison.of(workflow, rankers, part, reference)
+    comparison = Comparison.of(workflow, rankers, part, reference)
     if report:
-        reporting.write_comparison(comparison, report)
+        write_comparison(comparison, report)
     if as_json:
         click.echo(json.dumps({**comparison.to_dict(), "report": str(report) if report else None}, indent=2))
         return
@@ -231,12 +232,16 @@ def recommend(
       recsys recommend ease --liked "Toy Story" --liked "Fargo" -k 5
       recsys recommend ease --user 1 --user 2 --filter genre:Comedy --filter "year>=1990" --json
     """
-    from recsys import reporting
+    from recsys.core.artifact import ArtifactStore
+    from recsys.listing import lists_dict, lists_text, recommend_lists
     from recsys.serving.recommender import Recommender
 
-    model = Recommender.load(ranker, artifacts=artifacts)
-    lists = reporting.recommend_lists(model, users, liked, k=k, exclude=exclude, filter=conditions)
-    click.echo(json.dumps(reporting.lists_dict(lists), indent=2) if as_json else reporting.lists_text(lists))
+    meant = ArtifactStore(artifacts).candidates(ranker)
+    if len(meant) > 1:
+        click.echo(f"{meant[-1].path.name}, the newest of {len(meant)} of that name (recsys show)", err=True)
+    model = Recommender.load(meant[-1].path, artifacts=artifacts)
+    lists = recommend_lists(model, users, liked, k=k, exclude=exclude, filter=conditions)
+    click.echo(json.dumps(lists_dict(lists), indent=2) if as_json else lists_text(lists))
 
 
 @main.command(short_help="List results, or describe one.")
@@ -252,9 +257,9 @@ def show(artifact: str | None, artifacts: Path, verify: bool, as_json: bool) -> 
       recsys show
       recsys show ease --verify
     """
-    from recsys import reporting
+    from recsys.showing import show_text
 
-    click.echo(reporting.show_text(artifacts, artifact, verify=verify, as_json=as_json))
+    click.echo(show_text(artifacts, artifact, verify=verify, as_json=as_json))
 
 
 @main.command()

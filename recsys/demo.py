@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -31,13 +32,16 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
     plan = tomllib.loads(resources.files("recsys").joinpath("demo.toml").read_text(encoding="utf-8"))
     wanted, people = plan.pop("rankers"), plan.pop("people")
     config = make_settings(RunConfig, {**plan, "run": {**plan.get("run", {}), "artifacts": artifacts}}, "demo.toml")
-    workflow = Workflow(config, progress=not quiet, log=(lambda message: None) if quiet else to_stderr)
+    shown = not quiet and sys.stderr.isatty()  # a log file wants no bars
+    workflow = Workflow(config, progress=shown, log=(lambda message: None) if quiet else to_stderr)
     with stopwatch() as times:
         comparison = _measure(workflow, wanted)
         print(comparison.to_text() + "\n")
         lists, model = _lists(workflow, comparison, people)
         sections = [_text_section(workflow, model, people["liked"])]
-    report = build_report(comparison, "recsys: the main job on MovieLens 100K", lists=lists, sections=sections)
+    report = build_report(
+        comparison, "MovieLens 100K: which ranker, and what people get", lists=lists, sections=sections
+    )
     workflow.run.log(f"all steps took {times['wall_s']:.0f} s")
     return write_report(report, artifacts / REPORT)
 

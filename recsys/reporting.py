@@ -1,4 +1,4 @@
-"""From a comparison to its report. The front of what a person reads: lists and listings stand beside it."""
+"""From a comparison to its report."""
 
 from __future__ import annotations
 
@@ -12,20 +12,6 @@ from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import Curve, RankerRow, RecommendedList, Report, Section
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.wording import GLOSSARY
-from recsys.listing import listed, lists_dict, lists_text, recommend_lists
-from recsys.showing import show_text, source_rows
-
-__all__ = [
-    "Comparison",
-    "build_report",
-    "listed",
-    "lists_dict",
-    "lists_text",
-    "recommend_lists",
-    "show_text",
-    "source_rows",
-    "write_comparison",
-]
 
 STRANGERS = "users_by_popularity"  # in the protocol of a ranker that cannot score everybody
 

@@ -171,7 +171,7 @@ def test_a_full_disk_is_said(config: Path, tmp_path: Path, verb: str) -> None:
 def test_a_newcomer_is_named_in_a_sentence(config: Path) -> None:
     run_json("train", "-c", str(config), "-q")
     done = call("recommend", "ease", "--artifacts", str(config.parent / "artifacts"), "--liked", "b1", "-k", "1")
-    assert done.output.startswith("For somebody who likes b1:")
+    assert done.stdout.startswith("For somebody who likes b1:")
 
 
 def test_show_of_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:

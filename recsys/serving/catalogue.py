@@ -41,12 +41,14 @@ class Catalogue:
 
     @cached_property
     def _by_title(self) -> dict[str, int]:
-        titles: dict[str, int] = {}
+        """Whole titles go before titles without their year, and the first item of a title before the others."""
+        whole: dict[str, int] = {}
+        short: dict[str, int] = {}
         for idx, title in enumerate(self.dataset.item_table["title"]):
             if title:
-                titles.setdefault(_plain(title), idx)
-                titles.setdefault(_plain(YEAR.sub("", title)), idx)
-        return titles
+                whole.setdefault(_plain(title), idx)
+                short.setdefault(_plain(YEAR.sub("", title)), idx)
+        return short | whole
 
     def find(self, names: Names) -> np.ndarray:
         """Return the row number of each id or title (the year may be left out), int64.

@@ -228,7 +228,5 @@ def load_parents(store: ArtifactStore, trained: Artifact) -> Split:
     Raises:
         ArtifactError: it is gone.
     """
-    parents = {parent["kind"]: parent["key"] for parent in trained.manifest["parents"]}
-    split = store.open(parents["split"])
-    data = store.open({parent["kind"]: parent["key"] for parent in split.manifest["parents"]}["data"])
-    return load_split(load_dataset(data.path), split.path)
+    split = store.parent(trained, "split")
+    return load_split(load_dataset(store.parent(split, "data").path), split.path)
