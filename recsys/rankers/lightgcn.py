@@ -92,6 +92,24 @@ class LightGCN:
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return (torch.from_numpy(vectors) @ torch.from_numpy(self._item).T).numpy()
 
+    def contributions_to(self, query: Query, item_idx: np.ndarray) -> np.ndarray:
+        """Return what each history item brings to each score through the graph, float32 ``[n, len(history)]``.
+
+        A folded-in user is nothing but the history, so the parts sum to the score. A trained user has an
+        embedding of their own besides, which is nobody's part, and the train items alone as neighbours.
+        """
+        history = query.histories[0]
+        first = np.zeros(len(history), dtype=bool)
+        first[np.unique(history, return_index=True)[1]] = True
+        brought = np.where(first[:, None], self._fold[history], 0.0) / np.sqrt(max(first.sum(), 1))  # [n_history, dim]
+        if self.settings.similarity == "cosine":
+            brought = brought / max(float(np.linalg.norm(brought.sum(axis=0))), 1e-12)
+        return (self._item[item_idx] @ brought.T).astype(np.float32)
+
+    def contributions(self, query: Query, item_idx: int) -> np.ndarray:
+        """Return the parts of one score, ``[len(history)]``."""
+        return self.contributions_to(query, np.array([item_idx]))[0]
+
     def embeddings(self) -> Mapping[str, np.ndarray]:
         """Return the propagated ``user`` ``[n_users, dim]`` and ``item`` ``[n_items, dim]`` vectors."""
         return {"user": self._user, "item": self._item}

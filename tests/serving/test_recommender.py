@@ -15,6 +15,7 @@ from recsys.core.runtime import Run
 from recsys.core.values import TEST, TRAIN, ItemFeatures, Query, Split, Vocabulary
 from recsys.rankers.ease import EASE
 from recsys.rankers.lightgcn import LightGCN
+from recsys.rankers.sasrec import SASRec
 from recsys.serving import recommender
 from recsys.serving.catalogue import Catalogue
 from recsys.serving.recommender import Recommender
@@ -238,12 +239,28 @@ def test_an_id_wins_over_the_title_of_another_item(world) -> None:
     assert Catalogue(dataset).find(["i7", "I8", "i8"]).tolist() == [7, 1, 8]
 
 
+@pytest.mark.parametrize(("similarity", "temperature"), [("dot", 1.0), ("cosine", 0.2)])
+def test_parts_of_a_newcomers_graph_score_add_up_to_it(world, similarity: str, temperature: float) -> None:
+    settings = LightGCN.Settings(
+        epochs=20, learning_rate=0.05, batch_size=32, embedding_dim=16, similarity=similarity, temperature=temperature
+    )
+    ranker = LightGCN(settings)
+    ranker.fit(world.train, ItemFeatures(), run=QUIET)
+    query = Query.of_histories([[1, 5, 1, 9]], world.train.n_items)
+    parts = ranker.contributions_to(query, np.arange(world.train.n_items))
+    np.testing.assert_allclose(parts.sum(axis=1), ranker.score(query)[0], rtol=1e-4, atol=1e-5)
+    assert not parts[:, 2].any(), "an item counts once"
+    first = Recommender(world.dataset, ranker, world.train).recommend("u1", k=1)[0]
+    assert first.reasons[0].text.startswith("because of Title")
+    assert int(first.reasons[0].item_id[1:]) % 4 == 1
+
+
 def test_reasons_of_an_embedding_ranker_are_near_items(world) -> None:
-    ranker = LightGCN(LightGCN.Settings(epochs=20, learning_rate=0.05, batch_size=32, embedding_dim=16))
+    settings = SASRec.Settings(epochs=10, learning_rate=0.01, batch_size=32, embedding_dim=16, max_length=8)
+    ranker = SASRec(settings)
     ranker.fit(world.train, ItemFeatures(), run=QUIET)
     first = Recommender(world.dataset, ranker, world.train).recommend("u1", k=1)[0]
     assert first.reasons[0].text.startswith("close to Title")
-    assert int(first.reasons[0].item_id[1:]) % 4 == 1
     assert first.reasons[0].share is None
 
 
