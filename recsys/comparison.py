@@ -27,6 +27,9 @@ def best_on_validation(trained: Sequence[Artifact], metric: str) -> Artifact | N
     return trained[max(known, key=lambda place: figures[place])] if known else None
 
 
+MANY_NEW = 0.1  # share of held-out interactions with items new to every ranker that is worth a note
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Rankers measured on the same part of the same split."""
@@ -172,7 +175,19 @@ class Comparison:
 
     def to_text(self) -> str:
         mark = "* " if self.chosen else ""
-        return "\n".join([columns(self.rows()), mark + self.choice, *map(self.sentence, self.paired())])
+        lines = [columns(self.rows()), mark + self.choice, *map(self.sentence, self.paired()), *self.notes()]
+        return "\n".join(lines)
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the figures must know of the held-out part."""
+        protocol = self.evaluations[0].protocol
+        truth, new = protocol["n_truth"], protocol["truth_unseen_in_train"]
+        if not truth or new / truth < MANY_NEW:
+            return []
+        return [
+            f"note: {new:,} of {truth:,} held-out interactions are of items that train does not have; "
+            "only a ranker that reads item text or pictures can find those"
+        ]
 
 
 def _labels(trained: Sequence[Artifact]) -> list[str]:

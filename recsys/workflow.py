@@ -216,6 +216,8 @@ class Workflow:
         settings, parent = self.config.split, self.data()
 
         def write(folder: Path) -> dict[str, int]:
+            if self.dataset.part is not None and settings.kind != "given":
+                self.run.log(f"{self.dataset.name} brings a split of its own: split.kind=given takes it")
             split = make_split(self.dataset, settings, run=self.run)
             save_split(split, folder)
             return {"train": len(split.train), "valid": len(split.valid), "test": len(split.test)}

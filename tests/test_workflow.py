@@ -153,3 +153,11 @@ def test_a_parent_that_is_gone_is_named(raw: Path) -> None:
     plain = Workflow(read_config(None, (f"run.artifacts={str(raw.parent / 'artifacts')!r}",)), log=print)
     with pytest.raises(ArtifactError, match=r"data 'own'.*recsys data"):
         plain.open_ranker(str(trained.path))
+
+
+def test_a_split_of_new_items_is_noted_beside_its_figures(raw: Path) -> None:
+    from recsys.comparison import Comparison
+
+    cold = Comparison.of(workflow(raw, "split.kind=cold_items"), [])
+    assert "held-out interactions are of items that train does not have" in cold.to_text()
+    assert "note:" not in Comparison.of(workflow(raw), []).to_text()

@@ -14,7 +14,8 @@ from recsys.core.errors import DataError, did_you_mean
 from recsys.core.values import Dataset
 
 YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
-CONDITION = re.compile(r"^(?P<not>!)?(?P<kind>[^:<>=!]+?)\s*(?P<op>>=|<=|:|=)\s*(?P<value>.+)$")
+CONDITION = re.compile(r"^(?P<not>!)?(?P<kind>[^:<>=!]+?)\s*(?P<op>>=|<=|>|<|:|=)\s*(?P<value>.+)$")
+COMPARISONS = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
 
 Names = str | int | Iterable[str | int]  # one name, or several; a number stands for the id that reads the same
 
@@ -89,7 +90,7 @@ class Catalogue:
                     f"filter {text!r}", "not understood", "Such as genre:Comedy, !genre:Horror or year>=1990."
                 )
             kind = found["kind"].strip().lower()
-            compares = found["op"] in (">=", "<=")
+            compares = found["op"] in COMPARISONS
             meets = (
                 self._compare(text, kind, found["op"], found["value"])
                 if compares
@@ -113,7 +114,11 @@ class Catalogue:
         key = f"{kind}:{value.strip().lower()}"
         if key not in self._attributes:
             known = [name for name in self._attributes if name.startswith(f"{kind}:")] or list(self._attributes)
-            raise DataError(f"filter {text!r}", "no item has that attribute", did_you_mean(key, known[:40]))
+            raise DataError(
+                f"filter {text!r}",
+                "no item has that attribute",
+                did_you_mean(key, known[:40]) if known else "Its items have no attributes.",
+            )
         mask = np.zeros(len(self.dataset.items), dtype=bool)
         mask[self._attributes[key]] = True
         return mask
@@ -127,7 +132,7 @@ class Catalogue:
             remedy = did_you_mean(kind, self._numbers) if self._numbers else "Items have nothing that can be compared."
             raise DataError(f"filter {text!r}", f"no item has a number as its {kind}", remedy)
         numbers = self._numbers[kind]
-        return numbers >= bound if operator == ">=" else numbers <= bound
+        return COMPARISONS[operator](numbers, bound)
 
     @cached_property
     def _numbers(self) -> dict[str, np.ndarray]:

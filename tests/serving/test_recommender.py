@@ -85,6 +85,15 @@ def test_filters_and_exclusions_hold(ease: Recommender) -> None:
     }
 
 
+def test_comparisons_are_what_they_say(ease: Recommender) -> None:
+    years = {
+        sign: {int(item.title[-5:-1]) for item in ease.recommend("u1", k=99, filter=f"year{sign}2000")}
+        for sign in ("<", "<=", ">", ">=")
+    }
+    assert years["<="] - years["<"] == years[">="] - years[">"] == {2000}
+    assert max(years["<"]) < 2000 < min(years[">"])
+
+
 def test_fewer_items_than_asked_for(ease: Recommender) -> None:
     assert len(ease.recommend("u0", k=1000)) == 48 - 10
 
