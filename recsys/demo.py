@@ -15,6 +15,7 @@ from recsys.core.config import make_settings
 from recsys.core.runtime import stopwatch, to_stderr
 from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import RecommendedList, Section
+from recsys.graph.item_graph import knn_graph
 from recsys.listing import listed, lists_text
 from recsys.reporting import build_report
 from recsys.serving.recommender import Recommender
@@ -80,17 +81,13 @@ def _lists(
 def _text_section(workflow: Workflow, model: Recommender, liked: list[str]) -> Section:
     """What the text vectors see: the nearest items of a few titles, so that a person can judge them."""
     made = workflow.items()
-    vectors = np.load(made.path / "text.npy", allow_pickle=False)
-    unit = np.nan_to_num(vectors)
+    graph = knn_graph(np.load(made.path / "text.npy", allow_pickle=False), 3)
     rows = []
     for item in model.catalogue.find(liked):
-        near = unit @ unit[item]
-        near[item] = -1.0
-        nearest = np.argsort(-near, kind="stable")[:3]
-        titles = [
-            f"{title} ({near[idx]:.2f})" for title, idx in zip(model.dataset.titles(nearest), nearest, strict=True)
-        ]
-        rows.append([model.dataset.titles([item])[0], "; ".join(titles)])
+        near = graph[[item]]
+        order = np.argsort(-near.data, kind="stable")
+        titles = zip(model.dataset.titles(near.indices[order]), near.data[order], strict=True)
+        rows.append([model.dataset.titles([item])[0], "; ".join(f"{title} ({value:.2f})" for title, value in titles)])
     results = made.manifest["results"]
     text = (
         f"Title and genres of {results['encoded']:,} of {results['items']:,} items were read by a sentence encoder "

@@ -27,7 +27,8 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from recsys.core.artifact import commit, versions, write_json
 from recsys.core.values import Interactions
 from recsys.graph.interaction import InteractionGraph
-from recsys.graph.propagation import SparseMatrix, propagate_mean
+from recsys.graph.layers import LightConv
+from recsys.graph.propagation import SparseMatrix
 
 
 def synthetic(n_users: int, n_items: int, n_edges: int, seed: int = 0) -> InteractionGraph:
@@ -58,16 +59,18 @@ def main() -> None:
     ours = SparseMatrix(graph.normalised(), symmetric=True)
     index, weight = gcn_norm(graph.edge_index(), None, graph.n_nodes, add_self_loops=False)
     csr = torch.sparse_coo_tensor(index, weight, (graph.n_nodes, graph.n_nodes)).to_sparse_csr()
-    layer = LGConv(normalize=False)
 
-    def pyg(x: torch.Tensor) -> torch.Tensor:
-        total = current = x
-        for _ in range(options.layers):
-            current = layer(current, csr)
-            total = total + current
-        return total / (options.layers + 1)
+    def mean_of_layers(layer: torch.nn.Module, matrix: object) -> Callable[[torch.Tensor], torch.Tensor]:
+        def forward(x: torch.Tensor) -> torch.Tensor:
+            total = current = x
+            for _ in range(options.layers):
+                current = layer(current, matrix)
+                total = total + current
+            return total / (options.layers + 1)
 
-    forwards = {"ours": lambda x: propagate_mean(ours, x, options.layers), "pyg": pyg}
+        return forward
+
+    forwards = {"ours": mean_of_layers(LightConv(), ours), "pyg": mean_of_layers(LGConv(normalize=False), csr)}
     torch.manual_seed(0)
     start, probe = torch.randn(2, graph.n_nodes, options.dim)
     results = {name: step(forward, start, probe) for name, forward in forwards.items()}  # also the warm-up

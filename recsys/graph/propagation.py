@@ -61,18 +61,3 @@ def _pack(matrix: sp.csr_array, device: torch.device) -> tuple[torch.Tensor, ...
     if device.type == "cpu":
         return tuple(parts)
     return torch.sparse_csr_tensor(*parts, size=matrix.shape, device=device)
-
-
-def propagate_mean(matrix: SparseMatrix, x: torch.Tensor, num_layers: int) -> torch.Tensor:
-    """Return ``mean_{l=0..L} A^l x``: LightGCN's layer combination (He et al. 2020, eq. 7 and 8, alpha = 1/(L+1)).
-
-    Args:
-        matrix: ``[n, n]``.
-        x: ``[n, dim]``.
-        num_layers: L; 0 returns ``x``.
-    """
-    total = layer = x
-    for _ in range(num_layers):
-        layer = matrix @ layer  # [n, dim]
-        total = total + layer
-    return total / (num_layers + 1)
