@@ -108,3 +108,12 @@ class HasEmbeddings(Protocol):
     def embeddings(self) -> Mapping[str, Any]:
         """Return ``{"item": [n_items, dim]}``, and ``"user": [n_users, dim]`` where users have vectors; float32."""
         ...
+
+
+@runtime_checkable
+class ScoresSome(Protocol):
+    """A ranker that cannot score every query, such as one that knows only the users it was trained on."""
+
+    def can_score(self, query: Query) -> np.ndarray:
+        """Return which queries it can score, bool ``[n_queries]``; ``score`` may refuse the others."""
+        ...

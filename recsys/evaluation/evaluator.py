@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from recsys.core.errors import RankerError
+from recsys.core.protocols import ScoresSome
 from recsys.core.runtime import Run, stopwatch
 from recsys.core.values import Query, Split
 from recsys.evaluation.metrics import METRICS, catalogue, parse_metric, per_user
@@ -20,21 +21,12 @@ from recsys.evaluation.topk import top_k
 if TYPE_CHECKING:
     from recsys.core.protocols import Scorer, Validator
 
-__all__ = ["Evaluation", "EvaluationSettings", "ScoresSome", "evaluate", "known_to", "make_validator", "rank"]
+__all__ = ["Evaluation", "EvaluationSettings", "evaluate", "known_to", "make_validator", "rank"]
 
 SCORE_BYTES = 64 << 20  # of one batch of scores, unless a batch size is given
 # BLAS multiplies a handful of rows by other kernels than many rows, and those round otherwise: smaller batches are
 # filled up with repeated users, so that a score does not depend on how users are batched.
 SMALLEST_BATCH = 8
-
-
-@runtime_checkable
-class ScoresSome(Protocol):
-    """A ranker that cannot score every query, such as one that knows only the users it was trained on."""
-
-    def can_score(self, query: Query) -> np.ndarray:
-        """Return which queries it can score, bool ``[n_queries]``; ``score`` may refuse the others."""
-        ...
 
 
 def known_to(ranker: Scorer, query: Query) -> np.ndarray:
