@@ -161,3 +161,9 @@ def test_a_split_of_new_items_is_noted_beside_its_figures(raw: Path) -> None:
     cold = Comparison.of(workflow(raw, "split.kind=cold_items"), [])
     assert "held-out interactions are of items that train does not have" in cold.to_text()
     assert "note:" not in Comparison.of(workflow(raw), []).to_text()
+
+
+def test_an_artifacts_folder_that_is_a_file_is_said(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ArtifactError, match="choose another artifacts folder"):
+        workflow(raw, artifacts=tmp_path / "file").train()
