@@ -138,19 +138,26 @@ def data(workflow: Any, as_json: bool, listing: bool, source: str | None, downlo
 @main.command()
 @run_options
 def encode(workflow: Any, as_json: bool) -> None:
-    """Turn item text into vectors (once; kept by content).
+    """Turn item texts and pictures into vectors: once, kept by content; interrupted, it goes on where it was.
 
     \b
     Examples:
       recsys encode
-      recsys encode -c run.toml --set items.text=minilm
+      recsys encode -c run.toml --set items.image=none
+      recsys doctor --settings items.efficientnet              what can be set
     """
     made = workflow.items()
-    if made is None:
-        click.echo("items.text is 'none': nothing to encode")
+    if as_json:
+        found = {name: {"path": str(one.path), **one.manifest} for name, one in made.items()}
+        click.echo(json.dumps(found, indent=2, default=str))
         return
-    result = made.manifest["results"]
-    show_result(made, as_json, f"{result['encoded']:,} of {result['items']:,} items, {result['dim']} numbers each")
+    for modality, artifact in made.items():
+        result = artifact.manifest["results"]
+        counts = [f"  {entry['what']}: {entry['rows']:,}" for entry in result["counts"]]
+        told = f"{modality}: {result['encoded']:,} of {result['items']:,} items, {result['dim']} numbers each"
+        show_result(artifact, False, told, *counts)
+    if not made:
+        click.echo("nothing to encode: no item has a text or a picture, or items.text and items.image are 'none'")
 
 
 @main.command()

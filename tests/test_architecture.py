@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,4 +85,8 @@ def test_nothing_is_pickled() -> None:
         for word in ("import pickle", "allow_pickle=True", "weights_only=False", "torch.load(", "eval("):
             if path.name.startswith("recbole"):
                 continue  # the adapter repairs RecBole's own calls; its tests look after that
-            assert word not in text.replace(".eval(", "").replace("literal_eval(", ""), f"{path}: {word}"
+            checked = text.replace(".eval(", "").replace("literal_eval(", "")
+            checked = re.sub(
+                r"torch\.load\([^()]*weights_only=True\)", "", checked
+            )  # PyTorch's safe reader: tensors only
+            assert word not in checked, f"{path}: {word}"

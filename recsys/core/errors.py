@@ -38,6 +38,10 @@ class ArtifactError(RecsysError):
     """An artifact that is missing, damaged or cannot be written."""
 
 
+class EncoderError(RecsysError):
+    """An item encoder whose model cannot be loaded, or whose vectors cannot be used."""
+
+
 class RankerError(RecsysError):
     """A ranker that cannot be fitted or that gives scores that cannot be used."""
 

@@ -15,6 +15,11 @@ from recsys.core.artifact import file_hash, write_json
 DIGESTS = ".digests.json"
 
 
+def fingerprint(content: Any) -> str:
+    """Return a hash of plain values."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def raw_files(raw: Path, options: Mapping[str, Any], skip: Path) -> Iterator[Path]:
     """Yield the files below ``raw``, and those that an option names elsewhere.
 

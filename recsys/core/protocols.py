@@ -1,7 +1,7 @@
 """The system on one page: who takes what and gives what.
 
     Source.tables → canonicalise → Dataset → split → Split
-    Dataset → ItemEncoder.encode → ItemFeatures
+    Dataset → ItemEncoder.encode (texts, pictures) → ItemFeatures
     Split.train + ItemFeatures → Ranker.fit; Query → Ranker.score
     Ranker + Split → evaluation (masking, top-k, ties and metrics live there, not in rankers)
 
@@ -12,13 +12,13 @@ Every plug-in has a ``Settings`` class beside it and is made as ``Plugin(setting
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
-    import polars as pl
+    from PIL.Image import Image
 
     from recsys.core.config import Settings
     from recsys.core.runtime import Run
@@ -41,14 +41,25 @@ class Source(Protocol):
 
 
 class ItemEncoder(Protocol):
-    """Turns items into vectors of one modality."""
+    """Turns texts or pictures into vectors; reading, caching and order are ``items.encoding``'s work.
+
+    Making one is cheap: its model is loaded by the first ``encode``.
+    """
 
     Settings: ClassVar[type[Settings]]
     settings: Settings
-    modality: str
+    modalities: ClassVar[tuple[str, ...]]  # of "text" and "image"; both: one space for the two
 
-    def encode(self, items: pl.DataFrame, *, run: Run) -> np.ndarray:
-        """Return float32 ``[n_items, dim]``; a NaN row where there is nothing to encode."""
+    def identity(self) -> str:
+        """Return what vectors depend on besides content and settings: the weights, by version or hash."""
+        ...
+
+    def encode(self, contents: Sequence[str] | Sequence[Image], modality: str, *, run: Run) -> np.ndarray:
+        """Return finite float32 ``[n, dim]`` of non-empty texts, or of RGB pictures.
+
+        Raises:
+            EncoderError: the model cannot be loaded; says what to install or download.
+        """
         ...
 
 
@@ -116,4 +127,13 @@ class ScoresSome(Protocol):
 
     def can_score(self, query: Query) -> np.ndarray:
         """Return which queries it can score, bool ``[n_queries]``; ``score`` may refuse the others."""
+        ...
+
+
+@runtime_checkable
+class SwapsFeatures(Protocol):
+    """What it learned can be used with other item features: for knockouts, and for items that came later."""
+
+    def with_features(self, features: ItemFeatures) -> Scorer:
+        """Return a scorer with the same learned numbers that reads ``features`` instead (same modalities and sizes)."""
         ...

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,6 @@ from recsys.core.errors import ArtifactError
 
 CHECKPOINT = "checkpoint.safetensors"
 Tensors = Mapping[str, torch.Tensor]
-
-
-def fingerprint(content: Sequence[Any]) -> str:
-    """Return a hash of what a run is: a checkpoint of other settings or another seed must not be continued."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def save_checkpoint(folder: Path, parts: Mapping[str, Tensors], facts: Mapping[str, Any], identity: str) -> None:

@@ -19,9 +19,10 @@ from pydantic import Field
 
 from recsys.core.config import Settings as BaseSettings
 from recsys.core.errors import RankerError
+from recsys.core.fingerprint import fingerprint
 from recsys.core.runtime import Run
 from recsys.core.values import FitLog
-from recsys.rankers.checkpoint import fingerprint, flatten, load_checkpoint, restore_optimizer, save_checkpoint
+from recsys.rankers.checkpoint import flatten, load_checkpoint, restore_optimizer, save_checkpoint
 
 FACTS = ("epoch", "waited", "done", "rows", "best", "best_epoch")  # what a checkpoint holds besides tensors
 

@@ -32,20 +32,14 @@ def test_text_of_an_item() -> None:
 def vectors() -> np.ndarray:
     from recsys.core.runtime import Run
 
-    table = items(
-        ("A frightening film about aliens in space", None, []),
-        ("Space horror", None, []),
-        ("A tender love story in Paris", None, []),
-        (None, None, []),
-    )
-    return MiniLM(MiniLM.Settings()).encode(table, run=Run(log=lambda message: None))
+    texts = ["A frightening film about aliens in space", "Space horror", "A tender love story in Paris"]
+    return MiniLM(MiniLM.Settings()).encode(texts, run=Run(log=lambda message: None))
 
 
-def test_vectors_are_unit_length_and_missing_text_is_nan(vectors: np.ndarray) -> None:
-    assert vectors.shape == (4, 384)
+def test_vectors_are_unit_length(vectors: np.ndarray) -> None:
+    assert vectors.shape == (3, 384)
     assert vectors.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(vectors[:3], axis=1), 1.0, rtol=1e-5)
-    assert np.isnan(vectors[3]).all()
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
 
 
 def test_near_meanings_are_nearer(vectors: np.ndarray) -> None:
@@ -53,5 +47,5 @@ def test_near_meanings_are_nearer(vectors: np.ndarray) -> None:
 
 
 def test_batching_and_padding_do_not_matter(vectors: np.ndarray, run) -> None:
-    one = MiniLM(MiniLM.Settings(batch_size=1)).encode_texts(["Space horror"], run=run)
+    one = MiniLM(MiniLM.Settings(batch_size=1)).encode(["Space horror"], run=run)
     np.testing.assert_allclose(one[0], vectors[1], atol=1e-5)
