@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from recsys.core.values import TEST, TRAIN, VALID, Dataset, Interactions, Split, Vocabulary
+from recsys.core.values import TEST, TRAIN, VALID, Dataset, Interactions, ItemFeatures, Split, Vocabulary
 
 
 def blocks(n_blocks: int = 4, users_each: int = 24, items_each: int = 12, seed: int = 0) -> Split:
@@ -37,6 +37,37 @@ def chain(n_users: int = 120, n_items: int = 30, length: int = 14, step: int = 7
             part = TEST if place == length - 1 else VALID if place == length - 2 else TRAIN
             rows.append((user, (start + step * place) % n_items, part, place))
     return split_of(rows, n_users, n_items, "leave_last")
+
+
+def content_world(
+    reveals: str, n_blocks: int = 4, users_each: int = 24, warm_each: int = 10, cold_each: int = 6, seed: int = 0
+) -> tuple[Split, ItemFeatures]:
+    """Users take all warm items of their block; valid and test are items that nobody took in train.
+
+    Only features can tell those apart. ``reveals`` (``"text"``, ``"image"``) is the one modality in which items of
+    a block lie together; the other is noise. ``"graph"``: both are noise, so nobody can do better than chance here
+    (use ``blocks`` for what a graph alone tells), and ``ItemFeatures`` can be shuffled to lose the gain.
+    """
+    rng = np.random.default_rng(seed)
+    n_items = n_blocks * (warm_each + cold_each)
+    block, is_cold = np.arange(n_items) % n_blocks, np.arange(n_items) >= n_blocks * warm_each
+    rows = []
+    for user in range(n_blocks * users_each):
+        warm, cold = (np.flatnonzero((block == user % n_blocks) & (is_cold == flag)) for flag in (False, True))
+        parts = [TRAIN] * warm_each + [VALID if place < cold_each // 2 else TEST for place in range(cold_each)]
+        rows += [(user, item, part, 0) for item, part in zip([*warm, *cold], parts, strict=True)]
+    centres = rng.normal(size=(n_blocks, 16))
+    matrices = {
+        name: (rng.normal(size=(n_items, 16)) + (3.0 * centres[block] if name == reveals else 0.0)).astype(np.float32)
+        for name in ("image", "text")
+    }
+    return split_of(rows, n_blocks * users_each, n_items, "cold_items"), ItemFeatures(matrices)
+
+
+def shuffled(features: ItemFeatures, seed: int = 0) -> ItemFeatures:
+    """Give every item the vectors of another: whatever features told is gone, their statistics are not."""
+    order = np.random.default_rng(seed).permutation(len(next(iter(features.matrices.values()))))
+    return ItemFeatures({name: matrix[order] for name, matrix in features.matrices.items()})
 
 
 def split_of(rows: list[tuple[int, int, int, int]], n_users: int, n_items: int, kind: str) -> Split:

@@ -318,6 +318,24 @@ class ItemFeatures:
         """Return which items have that modality, bool ``[n_items]``."""
         return ~np.isnan(self.matrices[modality]).any(axis=1)
 
+    def unit(self, modality: str) -> np.ndarray:
+        """Return rows centred on the mean of those present and scaled to length 1, float32; absent rows are 0.
+
+        Centring takes out what all items share (encoders put everything into a narrow cone), so that
+        products of rows are similarities that may also be negative.
+        """
+        present = self.present(modality)
+        rows = np.zeros(self.matrices[modality].shape, dtype=np.float32)
+        if present.any():
+            values = self.matrices[modality][present].astype(np.float32)
+            values -= values.mean(axis=0)
+            rows[present] = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        return rows
+
+    def only(self, modalities: Sequence[str]) -> ItemFeatures:
+        """Return those of ``modalities``, all if it is empty, in alphabetical order."""
+        return ItemFeatures({name: self.matrices[name] for name in sorted(modalities or self.matrices)})
+
 
 @dataclass(frozen=True)
 class FitLog:
