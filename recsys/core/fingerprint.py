@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ def fingerprint(content: Any) -> str:
 
 
 def raw_files(raw: Path, options: Mapping[str, Any], skip: Path) -> Iterator[Path]:
-    """Yield the files below ``raw``, and those that an option names elsewhere.
+    """Yield the files below ``raw``, and those that an option names elsewhere, absolutely or from ``raw``.
 
     Hidden files and those below ``skip`` (results kept inside of the raw folder) are nobody's data.
     """
-    for root in (raw, *(Path(value) for value in _texts(options) if Path(value).is_absolute())):
+    named = (Path(os.path.normpath(raw / value)) for value in _texts(options))
+    for root in (raw, *(path for path in named if not path.is_relative_to(os.path.normpath(raw)))):
         for file in [root] if root.is_file() else sorted(root.rglob("*")) if root.is_dir() else ():
             hidden = any(part.startswith(".") for part in file.relative_to(root.parent).parts[1:])
             if file.is_file() and not hidden and not file.is_relative_to(skip):

@@ -24,7 +24,7 @@ def _one(title: str | None, text: str | None, attributes: list[str] | None) -> s
         kind, _, value = attribute.partition(":")
         if not attribute.startswith(UNTOLD) and value:
             told.setdefault(kind, []).append(value)
-    parts = [title or "", text or ""]
+    parts = [text] if text and text.startswith(title or "") else [title or "", text or ""]
     if not text:  # sources often tell the attributes in the text already
         parts += [f"{kind}: {', '.join(values)}" for kind, values in told.items()]
     return ". ".join(part.strip().rstrip(".") for part in parts if part.strip())

@@ -125,6 +125,20 @@ def test_ml_100k_mmrec_counts_from_zero(tmp_path: Path, run) -> None:
     )  # fmt: skip
 
 
+def test_ml_100k_mmrec_posters_come_by_movie_id(tmp_path: Path, run) -> None:
+    raw, posters = tmp_path / "raw", tmp_path / "posters"
+    raw.mkdir()
+    posters.mkdir()
+    ml_100k_mmrec(raw)
+    (posters / "10.jpg").write_bytes(b"jpeg")
+    (tmp_path / "ids.csv").write_text("ml100k_item_id,movieId\n2,10\n1,1\n")
+    settings = MovieLens100KMMRec.Settings(posters="../posters", movie_ids="../ids.csv")
+    items = MovieLens100KMMRec(settings).tables(raw, run=run).items
+    assert rows(items, "item_id", "image")[:2] == [("0", None), ("1", str(raw / "../posters/10.jpg"))]
+    with pytest.raises(DataError, match="movie_ids"):
+        MovieLens100KMMRec(MovieLens100KMMRec.Settings(posters="../posters")).tables(raw, run=run)
+
+
 @pytest.mark.parametrize(
     ("array", "words"),
     [

@@ -14,10 +14,11 @@ from pydantic import Field
 from recsys.core.config import Settings
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
-from recsys.core.values import Count, Tables
+from recsys.core.values import ITEM_SCHEMA, Count, Tables
 from recsys.data.reading.files import TABS, need, only
 from recsys.data.reading.tables import scan_table
 from recsys.data.sources._columns import PARTS, interactions, no_items, of_part, part_of
+from recsys.data.sources._movies import chosen, with_posters
 from recsys.data.sources._items import find_features, last_number, load_array, read_items
 
 
@@ -91,6 +92,26 @@ class MovieLens100KMMRec(MMRec):
             ),
             description="its 0/1 columns that become attributes genre:<column>",
         )  # fmt: skip
+        posters: Path | None = Field(None, description="folder of <movieId>.jpg, from the raw folder")
+        movie_ids: Path | None = Field(None, description="CSV ml100k_item_id, movieId that links posters")
+
+    def _items(self, raw: Path, counts: list[Count]) -> pl.LazyFrame:
+        items = super()._items(raw, counts)
+        folder = chosen(raw, self.settings.posters, "posters", Path.is_dir, "posters")
+        path = chosen(raw, self.settings.movie_ids, "ml100k_to_movieId.csv", Path.is_file, "movie_ids")
+        if folder is None or path is None:
+            if self.settings.posters:
+                raise DataError(
+                    "posters of ml-100k", "are named by movieId, which this edition lacks", "Give movie_ids too."
+                )
+            return items
+        types = {"ml100k_item_id": pl.Int64, "movieId": pl.String}
+        table = scan_table(path, types, counts=counts).unique("ml100k_item_id", keep="first")
+        item_id = (pl.col("ml100k_item_id") - 1).cast(pl.String)  # that file counts movies from 1, as ml-100k does
+        linked = items.drop("image").join(
+            table.select(item_id=item_id, movie_id="movieId"), on="item_id", how="left", maintain_order="left"
+        )
+        return with_posters(linked, folder).select(list(ITEM_SCHEMA))
 
 
 class MMRecArrays:
