@@ -137,16 +137,22 @@ def data(workflow: Any, as_json: bool, listing: bool, source: str | None, downlo
 
 @main.command()
 @run_options
-def encode(workflow: Any, as_json: bool) -> None:
+@click.option("--sheet", type=click.Path(path_type=Path), help="Also draw items and their nearest into that PNG.")
+def encode(workflow: Any, as_json: bool, sheet: Path | None) -> None:
     """Turn item texts and pictures into vectors: once, kept by content; interrupted, it goes on where it was.
 
     \b
     Examples:
       recsys encode
       recsys encode -c run.toml --set items.image=none
+      recsys encode -c run.toml --sheet sheet.png              to see what the vectors take for alike
       recsys doctor --settings items.efficientnet              what can be set
     """
     made = workflow.items()
+    if sheet:
+        from recsys.searching import items_sheet, write_png
+
+        write_png(sheet, items_sheet(workflow))
     if as_json:
         found = {name: {"path": str(one.path), **one.manifest} for name, one in made.items()}
         click.echo(json.dumps(found, indent=2, default=str))
@@ -158,6 +164,45 @@ def encode(workflow: Any, as_json: bool) -> None:
         show_result(artifact, False, told, *counts)
     if not made:
         click.echo("nothing to encode: no item has a text or a picture, or items.text and items.image are 'none'")
+    if sheet:
+        click.echo(str(sheet))
+
+
+@main.command(short_help="Find items by words, or by what they are like.")
+@run_options
+@click.argument("words", required=False)
+@click.option("--like", help="Title or id: what looks and reads like it, instead of words.")
+@click.option("--by", type=click.Choice(["text", "image", "both"]), help="What is compared [what there is].")
+@click.option("-k", default=10, show_default=True, help="Length of the list.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Also draw what was found into that PNG.")
+def search(
+    workflow: Any, as_json: bool, words: str | None, like: str | None, by: Any, k: int, sheet: Path | None
+) -> None:
+    """Find items by WORDS, among their texts and their pictures, or by an item that they are like.
+
+    Words find pictures through a joint space, which is learned on the catalogue's own pairs the first time.
+
+    \b
+    Examples:
+      recsys search "a submarine in the deep sea" -c run.toml
+      recsys search "a submarine in the deep sea" -c run.toml --by image --sheet found.png
+      recsys search --like "Toy Story" -c run.toml -k 5
+    """
+    from recsys.searching import Search, found_dict, found_text, search_sheet, write_png
+
+    if (words is None) == (like is None):
+        raise click.UsageError('give words to search for, or --like TITLE: recsys search "a submarine"')
+    looking = Search(workflow)
+    found = looking.by_words(words, by, k) if like is None else looking.like(like, by, k)
+    if sheet:
+        write_png(sheet, search_sheet(looking, words, like, found))
+    if as_json:
+        told = found_dict(words or like, found)
+        click.echo(json.dumps({**told, "sheet": str(sheet) if sheet else None}, indent=2))
+        return
+    click.echo(found_text(found))
+    if sheet:
+        click.echo(str(sheet))
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""How well one of a pair finds the other: ranks, recall with intervals, and what chance would give."""
+"""Which vectors lie near, and how well one of a pair finds the other: recall with intervals, and what chance gives."""
 
 from __future__ import annotations
 
@@ -40,3 +40,39 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     middle = (share + spread / 2) / (1 + spread)
     half = Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     return middle - half, middle + half
+
+
+def nearest(vectors: np.ndarray, scores_of: np.ndarray, k: int) -> np.ndarray:
+    """Return the ``k`` rows of ``vectors`` nearest each row of ``scores_of`` by product, int64 ``[n, k]``.
+
+    Args:
+        vectors: ``[n_items, dim]`` of length 1; rows of zeros (nothing was encoded) come last.
+        scores_of: ``[n, dim]``.
+        k: how many; of equal scores the first item comes first.
+    """
+    scores = scores_of @ vectors.T  # [n, n_items]
+    scores[:, ~vectors.any(axis=1)] = -np.inf
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+
+def spread_out(vectors: np.ndarray, n: int) -> np.ndarray:
+    """Return ``n`` rows that lie far apart, int64: the most central first, then each the least like those before.
+
+    The choice among the third that is nearest to the others of the catalogue, so that no odd item is shown
+    for its oddness (farthest-point sampling, Gonzalez, TCS 1985).
+
+    Args:
+        vectors: ``[n_items, dim]`` of length 1; rows of zeros are never chosen.
+        n: how many; fewer are returned where there are fewer.
+    """
+    rows = np.flatnonzero(vectors.any(axis=1))
+    if not len(rows):
+        return rows
+    density = vectors[rows] @ vectors[rows].mean(axis=0)
+    rows = rows[np.argsort(-density, kind="stable")[: max(n, len(rows) // 3)]]
+    chosen = [0]
+    closest = vectors[rows] @ vectors[rows[0]]
+    while len(chosen) < min(n, len(rows)):
+        chosen.append(int(np.argmin(closest)))
+        closest = np.maximum(closest, vectors[rows] @ vectors[rows[chosen[-1]]])
+    return rows[chosen]
