@@ -126,7 +126,7 @@ def _picture(path: str | None, size: tuple[int, int]) -> Image.Image | None:
         return None
     try:
         picture = decode(read_bytes(path))
-    except ImageFault:  # also of an address: it is no file
+    except (ImageFault, OSError):  # also of an address: it is no file
         return None
     scale = min(size[0] / picture.width, size[1] / picture.height)
     sides = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
