@@ -45,9 +45,13 @@ class VectorModule(torch.nn.Module):
         catalogue: item row numbers int64 that the softmax is over; ``None``: all.
     """
 
-    catalogue: torch.Tensor | None = None
+    catalogue: torch.Tensor | None
     n_users: int
     settings: VectorSettings
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("catalogue", None, persistent=False)
 
     def propagated(self) -> torch.Tensor:
         """Return ``[n_users + n_items, dim]``, users first; a score is the product of two rows."""
@@ -73,7 +77,7 @@ class VectorModule(torch.nn.Module):
         """Compare with items of train alone: others, told apart by content, must not be learned to be disliked."""
         trained = np.flatnonzero(train.item_counts)
         if len(trained) < train.n_items:
-            self.register_buffer("catalogue", torch.from_numpy(trained), persistent=False)
+            self.catalogue = torch.from_numpy(trained)
 
     def bpr(self, batch: Batch) -> torch.Tensor:
         """Return the BPR loss of ``(users, positives, negatives)``, each int64 ``[B]``."""
