@@ -7,7 +7,8 @@ written whole or not at all. Two processes that encode at once at worst do the s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,19 +35,18 @@ class VectorCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def index(self) -> set[bytes]:
+        """Return the digests of all contents whose vectors are kept; a damaged shard is as good as none."""
+        return {digest for path in self._paths() for digest, _ in _shard(path)}
+
     def find(self, digests: Iterable[bytes]) -> dict[bytes, np.ndarray]:
-        """Return the vectors that are known among ``digests``; a damaged shard is as good as none."""
-        wanted, found = set(digests), {}
-        for path in sorted(self.folder.glob("*.safetensors")):
-            try:
-                shard = read_arrays(path)
-                keys, vectors = shard["digests"], shard["vectors"]
-            except (ArtifactError, KeyError):
-                continue
-            for row, key in enumerate(keys):
-                if (digest := key.tobytes()) in wanted:
-                    found[digest] = vectors[row]
-        return found
+        """Return the vectors that are known among ``digests``."""
+        wanted = set(digests)
+        pairs = (pair for path in self._paths() if wanted for pair in _shard(path))
+        return {digest: vector for digest, vector in pairs if digest in wanted}
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("*.safetensors"))
 
     def add(self, digests: Sequence[bytes], vectors: np.ndarray) -> None:
         """Keep a batch of vectors ``[n, dim]``.
@@ -55,7 +55,29 @@ class VectorCache:
             OSError: the disk is full or read-only.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        joined = b"".join(digests)
+        joined, vectors = b"".join(digests), np.ascontiguousarray(vectors, dtype=np.float32)
         keys = np.frombuffer(joined, dtype=np.uint8).reshape(len(digests), DIGEST_BYTES)
         path = self.folder / f"{content_digest(joined).hex()}.safetensors"
-        write_arrays(path, {"digests": keys, "vectors": np.asarray(vectors, dtype=np.float32)})
+        own = path.with_name(f"{path.stem}-{os.getpid()}.draft")  # somebody else may write the same shard now
+        try:
+            write_arrays(own, {"digests": keys, "vectors": vectors, "check": _check(keys, vectors)})
+            os.replace(own, path)
+        finally:
+            own.unlink(missing_ok=True)
+            own.with_name(own.name + ".part").unlink(missing_ok=True)
+
+
+def _check(keys: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    return np.frombuffer(content_digest(keys.tobytes() + vectors.tobytes()), dtype=np.uint8)
+
+
+def _shard(path: Path) -> Iterator[tuple[bytes, np.ndarray]]:
+    """Yield what a shard holds, nothing if it cannot be trusted."""
+    try:
+        shard = read_arrays(path)
+        keys, vectors, check = shard["digests"], shard["vectors"], shard.get("check")
+    except (ArtifactError, KeyError):
+        return
+    shaped = keys.ndim == vectors.ndim == 2 and len(keys) == len(vectors) and keys.shape[1] == DIGEST_BYTES
+    if shaped and (check is None or np.array_equal(check, _check(keys, vectors))):
+        yield from zip(map(np.ndarray.tobytes, keys), vectors, strict=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from recsys.items.images import ImageFault, decode, read_bytes
 from recsys.items.text import item_texts
 
 SHARD = 256  # contents between two writes: what an interrupted encoding can lose
+PICTURES = 64  # the same of pictures, which are held in memory until then
+Content = tuple[int, bytes, Callable[[], Any]]  # row, digest, and what loads the content; None = it cannot be used
 
 
 @dataclass(frozen=True)
@@ -58,26 +61,34 @@ def encode_items(items: pl.DataFrame, encoder: ItemEncoder, modality: str, cache
         OSError: the disk is full or read-only.
     """
     contents = _Texts(items) if modality == "text" else _Pictures(items)
-    digests = contents.digests()
-    known = VectorCache(cache)
-    found = known.find(digest for digest in digests if digest)
-    first = {digest: row for row, digest in reversed(list(enumerate(digests))) if digest and digest not in found}
-    order = contents.order(list(first.values()))
-    fresh = 0
-    for start in run.bar(range(0, len(order), SHARD), f"encode {modality} (batches of {SHARD})"):
-        rows, values = contents.read(order[start : start + SHARD])
-        if not rows:
-            continue
-        batch, vectors = [digests[row] for row in rows], _vectors(encoder, values, modality, run)
-        known.add(batch, vectors)
-        found.update(zip(batch, vectors, strict=True))
-        fresh += len(rows)
-    return Encoded(_gather(digests, found), contents.counts(digests), fresh)
+    shards = VectorCache(cache)
+    known, made, pending = shards.index(), {}, {}
+    digests: list[bytes | None] = [None] * len(items)
+
+    def flush() -> None:
+        vectors = _vectors(encoder, list(pending.values()), modality, run)
+        shards.add(list(pending), vectors)
+        made.update(zip(pending, vectors, strict=True))
+        pending.clear()
+
+    for row, digest, load in run.bar(contents.stream(), f"encode {modality}", total=len(items)):
+        if digest not in known and digest not in made and digest not in pending:
+            content = load()
+            if content is None:
+                continue
+            pending[digest] = content
+        digests[row] = digest
+        if len(pending) == contents.shard:
+            flush()
+    if pending:
+        flush()
+    found = shards.find(known.intersection(digests)) | made
+    return Encoded(_gather(digests, found, cache), contents.counts(), len(made))
 
 
 def _vectors(encoder: ItemEncoder, values: Sequence[Any], modality: str, run: Run) -> np.ndarray:
     vectors = np.asarray(encoder.encode(values, modality, run=run), dtype=np.float32)
-    if vectors.ndim != 2 or len(vectors) != len(values) or not np.isfinite(vectors).all():
+    if vectors.ndim != 2 or len(vectors) != len(values) or not vectors.size or not np.isfinite(vectors).all():
         raise EncoderError(
             f"item encoder {type(encoder).__name__}",
             f"gave {vectors.shape} numbers for {len(values)} contents, or some that are not finite",
@@ -86,9 +97,15 @@ def _vectors(encoder: ItemEncoder, values: Sequence[Any], modality: str, run: Ru
     return vectors
 
 
-def _gather(digests: Sequence[bytes | None], found: dict[bytes, np.ndarray]) -> np.ndarray:
-    dim = len(next(iter(found.values()))) if found else 0
-    vectors = np.full((len(digests), dim), np.nan, dtype=np.float32)
+def _gather(digests: Sequence[bytes | None], found: dict[bytes, np.ndarray], cache: Path) -> np.ndarray:
+    dims = {len(vector) for vector in found.values()} or {0}
+    if len(dims) > 1:
+        raise EncoderError(
+            f"vectors kept in {cache}",
+            f"have {' and '.join(map(str, sorted(dims)))} numbers: the encoder was changed, but not its identity()",
+            "Delete that folder.",
+        )
+    vectors = np.full((len(digests), *dims), np.nan, dtype=np.float32)
     for row, digest in enumerate(digests):
         if digest in found:
             vectors[row] = found[digest]
@@ -98,62 +115,49 @@ def _gather(digests: Sequence[bytes | None], found: dict[bytes, np.ndarray]) -> 
 class _Texts:
     """Item texts; like lengths together, so that little is padded."""
 
+    shard = SHARD
+
     def __init__(self, items: pl.DataFrame) -> None:
         self.texts = item_texts(items)
 
-    def digests(self) -> list[bytes | None]:
-        return [content_digest(text) if text else None for text in self.texts]
+    def stream(self) -> Iterator[Content]:
+        for row in sorted(range(len(self.texts)), key=lambda row: len(self.texts[row])):
+            if text := self.texts[row]:
+                yield row, content_digest(text), partial(str, text)
 
-    def order(self, rows: list[int]) -> list[int]:
-        return sorted(rows, key=lambda row: len(self.texts[row]))
-
-    def read(self, rows: Sequence[int]) -> tuple[list[int], list[str]]:
-        return list(rows), [self.texts[row] for row in rows]
-
-    def counts(self, digests: Sequence[bytes | None]) -> list[Count]:
-        empty = sum(digest is None for digest in digests)
+    def counts(self) -> list[Count]:
+        empty = sum(not text for text in self.texts)
         return [Count("items without any text", empty)] if empty else []
 
 
 class _Pictures:
-    """Item pictures; what cannot be opened is skipped and counted, and the run goes on."""
+    """Item pictures, each file read once; what cannot be opened is skipped and counted, and the run goes on."""
+
+    shard = PICTURES
 
     def __init__(self, items: pl.DataFrame) -> None:
         self.ids, self.paths = items["item_id"].to_list(), items["image"].to_list()
         self.faults: dict[str, list[str]] = {}
 
-    def digests(self) -> list[bytes | None]:
-        return [self._digest(row) for row in range(len(self.paths))]
+    def stream(self) -> Iterator[Content]:
+        for row, path in enumerate(self.paths):
+            if path is None:
+                continue
+            if path.lower().startswith(("http://", "https://")):
+                self._fault(row, "known by address only, and not fetched")
+            elif data := self._tried(row, read_bytes, path):
+                yield row, content_digest(data), partial(self._tried, row, decode, data)
 
-    def _digest(self, row: int) -> bytes | None:
-        path = self.paths[row]
-        if path is None:
-            return None
-        if path.lower().startswith(("http://", "https://")):
-            return self._fault(row, "known by address only, and not fetched")
+    def _tried(self, row: int, step: Callable[[Any], Any], given: Any) -> Any | None:
         try:
-            return content_digest(read_bytes(path))
+            return step(given)
         except ImageFault as fault:
             return self._fault(row, str(fault))
 
     def _fault(self, row: int, reason: str) -> None:
         self.faults.setdefault(reason, []).append(self.ids[row])
 
-    def order(self, rows: list[int]) -> list[int]:
-        return rows
-
-    def read(self, rows: Sequence[int]) -> tuple[list[int], list[Any]]:
-        good = list(self._decoded(rows))
-        return [row for row, _ in good], [picture for _, picture in good]
-
-    def _decoded(self, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        for row in rows:
-            try:
-                yield row, decode(read_bytes(self.paths[row]))
-            except ImageFault as fault:
-                self._fault(row, str(fault))
-
-    def counts(self, digests: Sequence[bytes | None]) -> list[Count]:
+    def counts(self) -> list[Count]:
         missing = sum(path is None for path in self.paths)
         counts = [Count("items without a picture", missing)] if missing else []
         return counts + [
