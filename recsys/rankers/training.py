@@ -50,6 +50,7 @@ def fit_module(
     run: Run,
     title: str,
     data: str,
+    second: torch.optim.Optimizer | None = None,
 ) -> FitLog:
     """Train ``module`` in place, keep its best weights by ``metric``, and return the log.
 
@@ -63,6 +64,8 @@ def fit_module(
         run: seed, device, progress; with a folder, a checkpoint is kept there and continued from.
         title: for the progress bar.
         data: digest of the train interactions; a checkpoint of other data is not continued.
+        second: an optimizer that ``loss`` steps itself, of a critic, say: its parameters (of ``module`` too) are
+            left to it, and its moments are part of the checkpoint.
 
     Raises:
         RankerError: the loss is not finite.
@@ -70,7 +73,7 @@ def fit_module(
     """
     device = run.torch_device()
     module.to(device)
-    progress = _Progress(module, settings, validate, metric, run, title, data)
+    progress = _Progress(module, settings, validate, metric, run, title, data, second)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _quiet():
         _fit(module, settings, batches, loss, progress, run)
     progress.finish()
@@ -112,7 +115,7 @@ def _loop(module: torch.nn.Module, settings: TrainingSettings, batches, loss, pr
             self.module = module
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
-            optimizer = make_optimizer(module, settings)
+            optimizer = make_optimizer(module, settings, progress.second)
             progress.attach(optimizer)
             return optimizer
 
@@ -162,10 +165,11 @@ class _Epoch:
 class _Progress:
     """Epoch ends: validation, early stopping, the best weights, the checkpoint, the bar."""
 
-    def __init__(self, module, settings, validate, metric, run: Run, title: str, data: str) -> None:
+    def __init__(self, module, settings, validate, metric, run: Run, title: str, data: str, second) -> None:
         from tqdm import tqdm
 
         self.module, self.settings, self.validate, self.metric, self.run = module, settings, validate, metric, run
+        self.second = second
         self.data, self.wall_s, self.cpu_s = data, 0.0, 0.0  # what earlier runs of an interrupted training took
         self.title, self.start, self.epoch, self.waited, self.done = title, 0, 0, 0, False
         self.rows: list[dict[str, float]] = []
@@ -246,6 +250,8 @@ class _Progress:
         if self.run.folder is None:
             return
         parts = {"model": self.module.state_dict(), "best": self.best_state, "optimizer": flatten(self.optimizer)}
+        if self.second is not None:
+            parts["second"] = flatten(self.second)
         facts = {name: getattr(self, name) for name in FACTS}
         facts["wall_s"], facts["cpu_s"] = self.spent()
         save_checkpoint(self.run.folder, parts, facts, self._identity())
@@ -259,6 +265,8 @@ class _Progress:
         parts, facts = found
         self.module.load_state_dict(parts["model"])
         self.best_state, self.moments = parts["best"], parts["optimizer"]
+        if self.second is not None:
+            restore_optimizer(self.second, parts["second"])
         for name in (*FACTS, "wall_s", "cpu_s"):
             setattr(self, name, facts[name])
         self.start = self.epoch
@@ -266,12 +274,14 @@ class _Progress:
         self.run.log(f"continuing {self.title} after epoch {self.epoch}")
 
 
-def make_optimizer(module: torch.nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Return Adam, or AdamW when there is weight decay."""
+def make_optimizer(
+    module: torch.nn.Module, settings: TrainingSettings, second: torch.optim.Optimizer | None = None
+) -> torch.optim.Optimizer:
+    """Return Adam, or AdamW when there is weight decay, for all parameters that ``second`` does not have."""
     kind = torch.optim.AdamW if settings.weight_decay else torch.optim.Adam
-    return kind(
-        module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )  # fmt: skip
+    others = {id(parameter) for group in second.param_groups for parameter in group["params"]} if second else set()
+    parameters = [parameter for parameter in module.parameters() if id(parameter) not in others]
+    return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def _logger(kind: str, run: Run, progress: _Progress) -> Any:
