@@ -270,6 +270,4 @@ def write_png(path: Path, png: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png)
     except OSError as error:
-        raise ArtifactError(
-            f"file {path}", error.strerror or str(error), "Choose a file that can be written."
-        ) from None
+        raise ArtifactError(f"file {path}", error.strerror or str(error), "Choose another place for it.") from None

@@ -26,6 +26,8 @@ from recsys.items.retrieval import retrieval
 
 ABSENT = 255  # the part of an item without one of the two
 LEAST_PAIRS = 50  # fewer would leave nothing to choose or to measure by
+LEAST_STEPS = 8  # an epoch; a small catalogue would hardly move otherwise
+LARGEST_GROUP = 0.05  # of the pairs; more that share a picture (such as "no picture yet") would be all of a part
 METRIC = "mrr"  # chooses the epoch, as the mean of both directions; recall@10 would not see the places
 MAX_SCALE = 100.0  # of the logits, as in CLIP
 STATE = "joint.safetensors"
@@ -39,7 +41,7 @@ class JointSettings(Settings):
     dropout: float = Field(0.5, ge=0, lt=1, description="Share of a head's inputs (and hidden numbers) left out.")
     learning_rate: float = Field(1e-3, gt=0, description="Step size of AdamW.")
     weight_decay: float = Field(0.1, ge=0, description="Decoupled weight decay of the heads.")
-    batch_size: int = Field(1024, ge=2, description="Pairs a step; each is compared with all the others.")
+    batch_size: int = Field(1024, ge=2, description="Pairs a step at most; each is compared with the others.")
     epochs: int = Field(60, ge=1, description="Passes over the pairs at most.")
     patience: int = Field(10, ge=1, description="Epochs without a new best on validation before training stops.")
     temperature: float = Field(0.07, gt=0, description="What agreements are divided by at first; it is learned.")
@@ -100,7 +102,8 @@ class JointSpace:
     def _epoch(self, optimizer: torch.optim.Optimizer, text: torch.Tensor, image: torch.Tensor) -> float:
         """Take one step a batch, all pairs once, and return the mean loss."""
         self._module.train()
-        batches = torch.randperm(len(text)).tensor_split(max(1, round(len(text) / self.settings.batch_size)))
+        steps = max(round(len(text) / self.settings.batch_size), LEAST_STEPS)
+        batches = torch.randperm(len(text)).tensor_split(steps)
         total = 0.0
         for batch in batches:
             optimizer.zero_grad()
@@ -223,26 +226,38 @@ def _head(inputs: int, settings: JointSettings) -> torch.nn.Module:
 def deal(features: ItemFeatures, run: Run) -> np.ndarray:
     """Return the part of each item, uint8 ``[n_items]``: 8:1:1 of those that have text and picture, else 255.
 
-    Pairs that share a picture or a text go together: the space must not be measured on what it has seen.
+    Pairs that share a picture or a text go together: the space must not be measured on what it has seen. A group
+    that would fill half of a part goes to train.
 
     Raises:
-        DataError: fewer than 50 items have both.
+        DataError: fewer than 50 groups of items have both.
     """
+    rows, group = _groups(features)
+    sizes = np.bincount(group)
+    if len(sizes) < LEAST_PAIRS:
+        raise DataError(
+            "joint space of text and pictures",
+            f"{len(rows)} items have both, of which {len(sizes)} differ, and {LEAST_PAIRS} are needed",
+            "Give the items pictures and texts of their own, or search by text alone: --by text",
+        )
+    small = np.flatnonzero(sizes <= max(1, LARGEST_GROUP * len(rows)))
+    place = np.ones(len(sizes))
+    place[run.rng("joint", "parts").permutation(small)] = np.arange(len(small)) / len(small)
+    part = np.full(len(features["text"]), ABSENT, dtype=np.uint8)
+    part[rows] = np.where(place < 0.1, TEST, np.where(place < 0.2, VALID, TRAIN))[group]
+    return part
+
+
+def _groups(features: ItemFeatures) -> tuple[np.ndarray, np.ndarray]:
+    """Return the items with both, and the group of each: equal text or picture, and so on from pair to pair."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    both = all(name in features for name in ("text", "image"))
-    rows = np.flatnonzero(features.present("text") & features.present("image")) if both else np.zeros(0, np.int64)
-    if len(rows) < LEAST_PAIRS:
-        raise DataError(
-            "joint space of text and pictures", f"only {len(rows)} items have both, {LEAST_PAIRS} are needed",
-            "Give the items pictures and texts, or search by text alone: --by text",
-        )  # fmt: skip
+    both = [features.present(name) for name in ("text", "image") if name in features]
+    rows = np.flatnonzero(both[0] & both[1]) if len(both) == 2 else np.zeros(0, dtype=np.int64)
+    if not len(rows):
+        return rows, rows
     texts, images = (np.unique(features[name][rows], axis=0, return_inverse=True)[1] for name in ("text", "image"))
     size = texts.max() + 1 + images.max() + 1
-    shared = coo_array((np.ones(len(rows)), (texts, images + texts.max() + 1)), shape=(size, size))
-    group = np.unique(connected_components(shared, directed=False)[1][texts], return_inverse=True)[1]
-    place = run.rng("joint", "parts").permutation(group.max() + 1)[group] / (group.max() + 1)
-    part = np.full(len(features["text"]), ABSENT, dtype=np.uint8)
-    part[rows] = np.where(place < 0.1, TEST, np.where(place < 0.2, VALID, TRAIN))
-    return part
+    links = coo_array((np.ones(len(rows)), (texts, images + texts.max() + 1)), shape=(size, size))
+    return rows, np.unique(connected_components(links, directed=False)[1][texts], return_inverse=True)[1]

@@ -107,10 +107,22 @@ def test_equal_pictures_and_texts_stay_on_one_side() -> None:
 
 
 def test_too_few_pairs_are_refused(world: ItemFeatures) -> None:
-    with pytest.raises(DataError, match="only 40 items have both"):
+    with pytest.raises(DataError, match="40 items have both"):
         deal(ItemFeatures({name: matrix[:120] for name, matrix in world.matrices.items()}), Run())
-    with pytest.raises(DataError, match="only 0 items have both"):
+    with pytest.raises(DataError, match="0 items have both"):
         deal(ItemFeatures({"text": world["text"]}), Run())
+
+
+def test_a_picture_that_half_of_the_items_share_is_trained_on_alone() -> None:
+    features = pairs(400)
+    features["image"][:200] = features["image"][0]
+    for seed in range(5):
+        part = deal(features, Run(seed=seed))
+        assert (part[:200] == TRAIN).all()
+        assert np.bincount(part[200:]).tolist() == [160, 20, 20]
+    features["image"][:360] = features["image"][0]
+    with pytest.raises(DataError, match="400 items have both, of which 41 differ"):
+        deal(features, Run())
 
 
 def test_loss_by_hand() -> None:
