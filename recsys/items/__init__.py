@@ -20,6 +20,7 @@ NAMES = {
     "dual": "recsys.items.encoders.dual:Dual",
 }
 ENCODERS = Registry("item encoder", NAMES)
+DESCRIBERS = Registry("item describer", {"xreflect": "recsys.items.describers.xreflect:XReflect"})
 
 
 def make_encoder(name: str, modality: str, options: Mapping[str, Any]) -> ItemEncoder:
@@ -34,4 +35,14 @@ def make_encoder(name: str, modality: str, options: Mapping[str, Any]) -> ItemEn
         raise ConfigError(
             f"setting items.{modality}", f"{name!r} does not read {modality}", "One of: " + ", ".join(fit)
         )
+    return kind(make_settings(kind.Settings, options, f"items.options.{name}", f"items.{name}"))
+
+
+def make_describer(name: str, options: Mapping[str, Any]) -> Any:
+    """Build a describer (see ``recsys.items.describe``); its model is not loaded yet.
+
+    Raises:
+        ConfigError: an unknown name, or a setting that does not fit.
+    """
+    kind = DESCRIBERS.load(name)
     return kind(make_settings(kind.Settings, options, f"items.options.{name}", f"items.{name}"))

@@ -103,3 +103,29 @@ def backbone(folder: Path, kind: str, pixels: str, **options: Any) -> Any:
     save_pixels(folder, pixels)
     config = getattr(transformers, f"{kind}Config")(**options)
     return save(getattr(transformers, f"{kind}Model")(config), folder)
+
+
+CHAT = (
+    "{% for turn in messages %}{{ '<user> ' if turn['role'] == 'user' else '<bot> ' }}{% for part in turn['content'] %}"
+    "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}<bot> {% endif %}"
+)
+
+
+def seeing_and_reading(folder: Path) -> Any:
+    """A LLaVA that chats, in words of ``WORDS``."""
+    import transformers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = {**SIZES, "vocab_size": 30, "max_position_embeddings": 1024, "num_key_value_heads": 2}
+    tokenizer = save_tokenizer(folder, 1024, extra=("<image>", "<user>", "<bot>"))
+    config = transformers.LlavaConfig(
+        text_config=transformers.LlamaConfig(**sizes), vision_config=transformers.CLIPVisionConfig(**SIGHT),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"), vision_feature_layer=-2, image_seq_length=16,
+    )  # fmt: skip
+    save_pixels(folder)
+    transformers.LlavaProcessor(
+        transformers.AutoImageProcessor.from_pretrained(folder, backend="pil"), tokenizer, chat_template=CHAT,
+        patch_size=8, vision_feature_select_strategy="default", num_additional_image_tokens=1,
+    ).save_pretrained(folder)  # fmt: skip
+    return save(transformers.LlavaForConditionalGeneration(config), folder)
