@@ -64,6 +64,16 @@ def content_world(
     return split_of(rows, n_blocks * users_each, n_items, "cold_items"), ItemFeatures(matrices)
 
 
+def block_features(world: Split, n_blocks: int = 4, seed: int = 0) -> ItemFeatures:
+    """Vectors in which items of a block (``item % n_blocks``) lie together; some items lack one, or both."""
+    rng = np.random.default_rng(seed)
+    n_items = world.train.n_items
+    centres, block = rng.normal(size=(n_blocks, 12)), np.arange(n_items) % n_blocks
+    matrices = {name: rng.normal(size=(n_items, 12)) + 3.0 * centres[block] for name in ("image", "text")}
+    matrices["image"][:3], matrices["text"][2:4] = np.nan, np.nan
+    return ItemFeatures({name: matrix.astype(np.float32) for name, matrix in matrices.items()})
+
+
 def shuffled(features: ItemFeatures, seed: int = 0) -> ItemFeatures:
     """Give every item the vectors of another: whatever features told is gone, their statistics are not."""
     order = np.random.default_rng(seed).permutation(len(next(iter(features.matrices.values()))))

@@ -82,7 +82,7 @@ class ContentRanker(VectorRanker):
     def _keep(self, module: ContentModule) -> None:
         super()._keep(module)
         learned = {LEARNED + name: value.cpu().numpy().copy() for name, value in module.state_dict().items()}
-        sizes = {SIZE + name: np.array(size, dtype=np.int64) for name, size in module.content_sizes.items()}
+        sizes = {SIZE + name: np.array([size], dtype=np.int64) for name, size in module.content_sizes.items()}
         self._arrays |= learned | sizes | _edges(module.train_data)
 
     def with_features(self, features: ItemFeatures) -> Self:
@@ -92,7 +92,7 @@ class ContentRanker(VectorRanker):
             RankerError: other modalities or sizes than those learned from.
         """
         train = _interactions(self._arrays)
-        sizes = {key[len(SIZE) :]: int(value) for key, value in self._arrays.items() if key.startswith(SIZE)}
+        sizes = {key[len(SIZE) :]: int(value[0]) for key, value in self._arrays.items() if key.startswith(SIZE)}
         for name, size in sizes.items():
             found = features[name].shape if name in features else "none"
             if found != (train.n_items, size):

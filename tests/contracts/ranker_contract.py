@@ -7,12 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from recsys.core.errors import RankerError
+from recsys.core.protocols import SwapsFeatures
 from recsys.core.runtime import Run
 from recsys.core.values import ItemFeatures, Query, Split
 from recsys.evaluation.evaluator import EvaluationSettings, evaluate, make_validator
 from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker
 
-from worlds import blocks
+from worlds import block_features, blocks
 
 QUIET = Run(seed=3, log=lambda message: None)
 MEASURE = EvaluationSettings(ks=(2,), metric="ndcg@2", resamples=200)
@@ -35,8 +37,12 @@ class RankerContract:
 
     def fit(self, world: Split, run: Run = QUIET) -> Any:
         ranker = make_ranker(self.config)
-        ranker.fit(world.train, ItemFeatures(), valid=make_validator(world, MEASURE), run=run)
+        ranker.fit(world.train, self.features(world), valid=make_validator(world, MEASURE), run=run)
         return ranker
+
+    def features(self, world: Split) -> ItemFeatures:
+        """Return what the ranker is given to read: nothing, unless it reads features."""
+        return ItemFeatures()
 
     def query(self, world: Split) -> Query:
         return Query.of_users(world.train, np.arange(world.train.n_users))
@@ -88,3 +94,38 @@ class RankerContract:
             pytest.skip("this ranker scores only the users it was trained on")
         scores = fitted.score(Query.of_histories([[]], world.train.n_items))
         assert np.isfinite(scores).all()
+
+
+class ReadsFeatures:
+    """What rankers that read item features must do besides; goes before ``RankerContract`` in the bases."""
+
+    def features(self, world: Split) -> ItemFeatures:
+        return block_features(world)
+
+    def test_it_says_that_it_reads_features(self, fitted: Any) -> None:
+        assert type(fitted).uses_features is True
+        assert isinstance(fitted, SwapsFeatures)
+
+    def test_the_same_features_give_the_same_scores(self, fitted: Any, world: Split, tmp_path) -> None:
+        save_ranker(fitted, resolved(self.config), tmp_path)
+        query = self.query(world)
+        for ranker in (fitted, load_ranker(tmp_path)):
+            again = ranker.with_features(self.features(world)).score(query)
+            np.testing.assert_allclose(again, fitted.score(query), rtol=1e-4, atol=1e-5)
+
+    def test_other_features_give_other_scores_and_leave_the_ranker_alone(self, fitted: Any, world: Split) -> None:
+        query, features = self.query(world), self.features(world)
+        before = fitted.score(query)
+        other = fitted.with_features(ItemFeatures({name: matrix[::-1] for name, matrix in features.matrices.items()}))
+        assert np.abs(other.score(query) - before).max() > 1e-3
+        assert np.isfinite(other.score(query)).all()
+        np.testing.assert_array_equal(fitted.score(query), before)
+
+    def test_a_modality_knocked_out_is_scored(self, fitted: Any, world: Split) -> None:
+        matrices = {name: np.full_like(matrix, np.nan) for name, matrix in self.features(world).matrices.items()}
+        kept = {**matrices, "text": self.features(world)["text"]}
+        assert np.isfinite(fitted.with_features(ItemFeatures(kept)).score(self.query(world))).all()
+
+    def test_without_features_it_says_so(self, world: Split) -> None:
+        with pytest.raises(RankerError, match="feature"):
+            make_ranker(self.config).fit(world.train, ItemFeatures(), run=QUIET)

@@ -9,7 +9,7 @@ import torch
 
 from recsys.core.values import Interactions
 from recsys.graph.interaction import InteractionGraph, normalise
-from recsys.graph.item_graph import knn_graph
+from recsys.graph.item_graph import knn_graph, mixed_graph, mutual_graph
 from recsys.graph.layers import LightConv
 from recsys.graph.propagation import SparseMatrix
 from recsys.rankers.lightgcn import LightGCN, LightGCNModule
@@ -113,3 +113,38 @@ def test_knn_graph_against_brute_force() -> None:
         nearest = [other for other in np.argsort(-similar)[:4] if similar[other] > 0]
         assert set(np.flatnonzero(graph[item])) == set(nearest)
         np.testing.assert_allclose(graph[item, nearest], similar[nearest], rtol=1e-5)
+
+
+def test_neighbours_among_some_only() -> None:
+    rng = np.random.default_rng(1)
+    features, among = rng.normal(size=(30, 6)).astype(np.float32), np.arange(30) % 3 == 0
+    some, whole = knn_graph(features, 4, among=among, block_rows=8).toarray(), knn_graph(features, 30).toarray()
+    assert not some[:, ~among].any()
+    for item in range(30):
+        expected = np.where(among, whole[item], 0.0)
+        expected[expected < np.sort(expected)[-4]] = 0.0
+        np.testing.assert_allclose(some[item], expected, rtol=1e-6)
+
+
+def test_mixed_and_mutual_graphs_by_hand() -> None:
+    """Items 0 and 1 look alike, 1 and 2 read alike; 3 has no image, 4 nothing, 5 must not be a neighbour."""
+    nan = [np.nan, np.nan]
+    image = np.array([[1, 0], [1, 0.1], [-1, 0.2], nan, nan, [1, 0.08]], dtype=np.float32)
+    text = np.array([[0, -1], [1, 0], [1, 0.1], [1, 0.3], nan, [1, 0.02]], dtype=np.float32)
+    features, among = {"image": image, "text": text}, np.arange(6) < 5
+    k, weights = {"image": 1, "text": 1}, {"image": 0.25, "text": 0.75}
+    mixed = mixed_graph(features, k, weights, among).toarray()
+    expected = np.zeros((6, 6))
+    expected[0, 1] = 1.0  # by the image alone: no text is like it
+    expected[1, 0], expected[1, 2] = 0.25, 0.75
+    expected[2, 1] = 1.0
+    expected[3, 2] = 1.0
+    expected[5, 1] = 1.0  # by both
+    np.testing.assert_allclose(mixed, expected, atol=1e-6)
+
+    links = np.zeros((6, 6))
+    for one, two, weight in ((0, 1, 1), (1, 2, 1), (2, 3, 1), (1, 5, 2)):
+        links[one, two] = links[two, one] = weight
+    degrees = np.maximum(links.sum(1), 1e-9)
+    mutual = mutual_graph(features, k, among).toarray()
+    np.testing.assert_allclose(mutual, links / np.sqrt(np.outer(degrees, degrees)), rtol=1e-5)

@@ -11,7 +11,7 @@ from recsys.core.values import Query, Split
 from recsys.evaluation.evaluator import evaluate
 from recsys.rankers import RANKERS
 
-from contracts.ranker_contract import MEASURE, QUIET, RankerContract
+from contracts.ranker_contract import MEASURE, QUIET, RankerContract, ReadsFeatures
 
 DOT = {"similarity": "dot", "temperature": 1.0}
 SHORT = {"epochs": 30, "learning_rate": 0.05, "patience": 5}
@@ -73,6 +73,39 @@ class TestSASRec(RankerContract):
     config: ClassVar[dict[str, Any]] = {
         "name": "sasrec", "epochs": 30, "learning_rate": 0.01, "batch_size": 32,
         "embedding_dim": 16, "max_length": 5, "dropout": 0.1, "feedforward": 1,
+    }  # fmt: skip
+
+
+SMALL = {"embedding_dim": 16, **SHORT}
+
+
+class TestVBPR(ReadsFeatures, RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "vbpr", "batch_size": 32, "content_dim": 8, **SMALL}
+
+
+class TestVBPRPairs(ReadsFeatures, RankerContract):
+    config: ClassVar[dict[str, Any]] = {
+        "name": "vbpr", "loss": "bpr", "batch_size": 128, "content_dim": 8, **SMALL,
+    }  # fmt: skip
+
+
+class TestFREEDOM(ReadsFeatures, RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "freedom", "batch_size": 32, "modality_weight": 0.1, **SMALL}
+
+
+class TestFREEDOMPairs(ReadsFeatures, RankerContract):
+    config: ClassVar[dict[str, Any]] = {
+        "name": "freedom", "loss": "bpr", **DOT, "batch_size": 128, "keep_edges": 0.7, "modality_weight": 0.1, **SMALL,
+    }  # fmt: skip
+
+
+class TestSTAIR(ReadsFeatures, RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "stair", "batch_size": 32, **SMALL}
+
+
+class TestSTAIRPairs(ReadsFeatures, RankerContract):
+    config: ClassVar[dict[str, Any]] = {
+        "name": "stair", "loss": "bpr", **DOT, "batch_size": 128, "weight_decay": 0.1, **SMALL,
     }  # fmt: skip
 
 
