@@ -38,7 +38,7 @@ class JointSettings(Settings):
 
     dim: int = Field(256, ge=1, description="Numbers in a vector of the joint space.")
     hidden: int = Field(0, ge=0, description="Width of a head's hidden layer; 0: linear heads.")
-    dropout: float = Field(0.5, ge=0, lt=1, description="Share of a head's inputs (and hidden numbers) left out.")
+    dropout: float = Field(0.7, ge=0, lt=1, description="Share of a head's inputs (and hidden numbers) left out.")
     learning_rate: float = Field(1e-3, gt=0, description="Step size of AdamW.")
     weight_decay: float = Field(0.1, ge=0, description="Decoupled weight decay of the heads.")
     batch_size: int = Field(1024, ge=2, description="Pairs a step at most; each is compared with the others.")

@@ -38,7 +38,7 @@ def world() -> ItemFeatures:
 @pytest.fixture(scope="module")
 def fitted(world: ItemFeatures) -> JointSpace:
     space = JointSpace(QUICK)
-    space.log = space.fit(world, run=Run())
+    space.fit(world, run=Run())
     return space
 
 
@@ -76,13 +76,18 @@ def test_same_seed_same_space_and_another_seed_another(fitted: JointSpace, world
     assert (other.part != fitted.part).any()
 
 
-def test_the_epoch_is_the_best_on_validation(fitted: JointSpace, world: ItemFeatures) -> None:
-    rows = fitted.log.rows
-    best = max(range(len(rows)), key=lambda row: rows[row]["mrr"])
-    assert 1 < fitted.log.best_epoch < len(rows) or len(rows) == QUICK.epochs
-    assert fitted.log.best_epoch == rows[best]["epoch"]
-    both = fitted.measure(world, "valid")
-    assert fitted.log.best["mrr"] == np.mean([figures["mrr"] for figures in both.values()])
+def test_the_epoch_is_the_best_on_validation() -> None:
+    """Noisy pairs are soon learned by heart: the weights kept are those before that."""
+    noise = np.random.default_rng(2)
+    features = pairs(400)
+    for matrix in features.matrices.values():
+        matrix += 3 * noise.normal(size=matrix.shape).astype(np.float32)
+    space = JointSpace(QUICK.model_copy(update={"dropout": 0.0, "epochs": 30, "patience": 20}))
+    log = space.fit(features, run=Run())
+    best = max(range(len(log.rows)), key=lambda row: log.rows[row]["mrr"])
+    assert 0 < log.best_epoch == log.rows[best]["epoch"] < len(log.rows)
+    assert log.rows[-1]["mrr"] < log.best["mrr"]
+    assert log.best["mrr"] == np.mean([figures["mrr"] for figures in space.measure(features, "valid").values()])
 
 
 def test_saved_and_loaded_it_is_the_same(fitted: JointSpace, world: ItemFeatures, tmp_path: Path) -> None:
