@@ -7,7 +7,7 @@ the others: a step's key holds its own settings and the keys of the steps it bui
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -275,7 +275,8 @@ class Workflow:
 
         chosen = resolved(ranker or self.config.ranker)
         wanted = chosen.get("modalities", ())
-        parents = [self.split(), *(self.items(wanted).values() if uses_features(chosen) else ())]
+        members = [self.train(member) for member in chosen.get("members", ())]
+        parents = [self.split(), *(self.items(wanted).values() if uses_features(chosen) else ()), *members]
         metric = self.config.evaluation.metric
         code = source_key(RANKERS.load(chosen["name"]))
         config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric, "code": code}
@@ -284,7 +285,7 @@ class Workflow:
             check_device(self.config.run.device)
             model = make_ranker(chosen)
             valid = make_validator(self.loaded_split, self.config.evaluation) if len(self.loaded_split.valid) else None
-            run = self.run.at(folder / "training")
+            run = replace(self.run.at(folder / "training"), fitted=lambda config: load_ranker(self.train(config).path))
             features = self.features(wanted) if uses_features(chosen) else ItemFeatures()
             log = model.fit(self.loaded_split.train, features, valid=valid, run=run)
             if not isinstance(log, FitLog):

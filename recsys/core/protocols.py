@@ -67,6 +67,7 @@ class Validator(Protocol):
     """Scores a ranker on the validation part; given to ``Ranker.fit``, made by evaluation."""
 
     metric: str
+    held_out: Interactions  # the validation part itself: for what may be learned of it, such as a fusion's weights
 
     def __call__(self, ranker: Scorer) -> Mapping[str, float]:
         """Return validation metrics; ``metric`` is the one to choose by, higher is better."""

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +33,8 @@ class Run:
         progress: show progress bars (on standard error).
         folder: where checkpoints and logs of a resumable step go; ``None`` keeps none.
         log: receives one line of text at a time.
+        fitted: gives a ranker of a configuration, fitted on the same data, made once; ``None``: whoever needs one
+            fits it.
     """
 
     seed: int = 0
@@ -40,6 +42,7 @@ class Run:
     progress: bool = False
     folder: Path | None = None
     log: Callable[[str], None] = field(default=to_stderr, compare=False)
+    fitted: Callable[[Mapping[str, Any]], Any] | None = field(default=None, compare=False)
 
     def key(self, *parts: object) -> int:
         """Return a 63-bit integer that depends on the seed and ``parts`` alone."""

@@ -11,7 +11,7 @@ import polars as pl
 from recsys.core.errors import RankerError
 from recsys.core.protocols import ScoresSome
 from recsys.core.runtime import Run, stopwatch
-from recsys.core.values import Query, Split
+from recsys.core.values import Interactions, Query, Split
 from recsys.evaluation.metrics import METRICS, catalogue, parse_metric, per_user
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.segments import long_tail, tail_recall
@@ -138,8 +138,9 @@ def evaluate(
 class _Validation:
     """A ``Validator``: the task is prepared once, a call only scores, ranks and measures."""
 
-    def __init__(self, task: Task, settings: EvaluationSettings) -> None:
+    def __init__(self, task: Task, settings: EvaluationSettings, held_out: Interactions) -> None:
         self.metric, self.task, self.batch_size = settings.metric, task, settings.batch_size
+        self.held_out = held_out
         chosen, self.k = parse_metric(settings.metric)
         self.names = tuple(dict.fromkeys((chosen, *(name for name in ("recall", "ndcg") if name in settings.metrics))))
 
@@ -162,4 +163,4 @@ def make_validator(split: Split, settings: EvaluationSettings, *, run: Run | Non
     task = make_task(split, settings, "valid")
     if run is not None:
         run.log(f"validation: {len(task.users):,} users, {settings.metric}, train items masked")
-    return _Validation(task, settings)
+    return _Validation(task, settings, split.valid)

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import numpy as np
-import scipy.sparse as sp
 from pydantic import Field
 
 from recsys.core.config import Settings as BaseSettings
-from recsys.core.errors import RankerError
 from recsys.core.protocols import Validator
 from recsys.core.runtime import Run, stopwatch
 from recsys.core.values import FitLog, Interactions, ItemFeatures
+from recsys.rankers.closed_form import gram_matrix, item_regression, refuse_too_many
 from recsys.rankers.linear import LinearItemRanker
-
-BYTES_A_PAIR = 12  # of items, at the peak: the inverse in float64 and the weights in float32
-ROWS = 256  # of the item matrix worked on at a time
-MEMINFO = Path("/proc/meminfo")
 
 
 class EASE(LinearItemRanker):
@@ -41,74 +32,7 @@ class EASE(LinearItemRanker):
         Raises:
             RankerError: the item matrix does not fit into memory, or it is singular.
         """
-        _refuse_too_many(train.n_items)
+        refuse_too_many(train.n_items, "ease")
         with stopwatch() as times:
             self.weights = item_regression(gram_matrix(train.matrix), self.settings.regularisation)
         return FitLog(best=dict(valid(self)) if valid else {}, **times)
-
-
-def _refuse_too_many(n_items: int) -> None:
-    needed, there = BYTES_A_PAIR * n_items**2, available_memory()
-    if there is not None and needed > there:
-        raise RankerError(
-            f"ease with {n_items:,} items",
-            f"needs {needed / 1e9:,.1f} GB of memory, of which {there / 1e9:,.1f} GB are available",
-            "Keep fewer items with data.prepare.k_core, or use ranker rp3beta or item_knn.",
-        )
-
-
-def available_memory() -> int | None:
-    """Return the bytes that can be had without swapping, ``None`` where the system does not tell.
-
-    Linux has an estimate of its own, which counts the file cache as available
-    (``SC_AVPHYS_PAGES`` does not); elsewhere it is all physical memory.
-    """
-    try:
-        lines = MEMINFO.read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows; a name that the system does not know
-        return None
-
-
-def gram_matrix(matrix: sp.csr_array) -> np.ndarray:
-    """Return ``X^T X``, float64 ``[n_items, n_items]``, needing little beyond itself: made block by block."""
-    matrix = matrix.astype(np.float64)
-    columns = matrix.T.tocsr()  # [n_items, n_users]
-    gram = np.empty((matrix.shape[1], matrix.shape[1]))
-    for start in range(0, len(gram), ROWS):
-        (columns[start : start + ROWS] @ matrix).toarray(out=gram[start : start + ROWS])
-    return gram
-
-
-def item_regression(gram: np.ndarray, regularisation: float) -> np.ndarray:
-    """Return ``B = I - P diag(1 / diag(P))`` with ``P = (gram + regularisation I)^-1``, float32, zero diagonal.
-
-    Args:
-        gram: ``X^T X``, float64 ``[n_items, n_items]``, row-major (else LAPACK makes a copy); overwritten.
-        regularisation: lambda > 0.
-
-    Raises:
-        RankerError: the matrix is not positive definite in float64.
-    """
-    from scipy.linalg import lapack
-
-    gram[np.diag_indices_from(gram)] += regularisation
-    factor, failed = lapack.dpotrf(gram.T, lower=False, overwrite_a=True, clean=False)
-    inverse, failed = lapack.dpotri(factor, lower=False, overwrite_c=True) if not failed else (factor, failed)
-    if failed:
-        raise RankerError("ease", "the item matrix is singular", "Use a larger ranker.regularisation.")
-    lower = inverse.T  # row-major view; the lower triangle holds the result
-    diagonal = lower.diagonal().copy()
-    weights = lower.astype(np.float32)
-    for start in range(0, len(weights), ROWS):  # mirror the triangle block by block, without a second full matrix
-        stop = start + ROWS
-        block = weights[start:stop, start:stop]
-        weights[start:stop, start:stop] = np.tril(block) + np.tril(block, -1).T
-        weights[start:stop, stop:] = weights[stop:, start:stop].T
-    weights /= -diagonal.astype(np.float32)
-    np.fill_diagonal(weights, 0.0)
-    return weights

@@ -18,7 +18,7 @@ from recsys.core.errors import RankerError
 from recsys.core.runtime import Run
 from recsys.core.values import Dataset, Interactions, ItemFeatures, Query, Split, Vocabulary
 from recsys.evaluation.evaluator import EvaluationSettings, evaluate
-from recsys.rankers import ease
+from recsys.rankers import closed_form, ease
 from recsys.rankers.linear import LinearItemRanker
 from recsys.rankers.popularity import Popularity
 
@@ -112,10 +112,10 @@ def peak_bytes(work) -> int:
 def test_the_gram_matrix_is_exact_and_made_without_a_second_one() -> None:
     train = crowded(60, 2000)
     dense = train.matrix.toarray().astype(np.float64)
-    gram = ease.gram_matrix(train.matrix)
+    gram = closed_form.gram_matrix(train.matrix)
     assert gram.dtype == np.float64
     np.testing.assert_array_equal(gram, dense.T @ dense)
-    assert peak_bytes(lambda: ease.gram_matrix(train.matrix)) < 11 * 2000**2  # 8 are the result
+    assert peak_bytes(lambda: closed_form.gram_matrix(train.matrix)) < 11 * 2000**2  # 8 are the result
 
 
 def test_ease_needs_what_it_says(run: Run) -> None:
@@ -124,7 +124,7 @@ def test_ease_needs_what_it_says(run: Run) -> None:
     ranker.fit(crowded(10, 20), ItemFeatures(), run=run)  # what is loaded once
     assert train.matrix is not None  # made once, and part of the data
     peak = peak_bytes(lambda: ranker.fit(train, ItemFeatures(), run=run))
-    assert ease.BYTES_A_PAIR * 2000**2 <= peak < 1.1 * ease.BYTES_A_PAIR * 2000**2
+    assert closed_form.BYTES_A_PAIR * 2000**2 <= peak < 1.1 * closed_form.BYTES_A_PAIR * 2000**2
 
 
 def test_ease_weights_are_the_closed_form(run: Run) -> None:
@@ -141,26 +141,26 @@ def test_ease_weights_are_the_closed_form(run: Run) -> None:
 def test_ease_refuses_more_items_than_memory_holds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ranker = ease.EASE(ease.EASE.Settings())
     many = replace(DAYS, n_items=200_000)
-    monkeypatch.setattr(ease, "available_memory", lambda: 64 * 10**9)
+    monkeypatch.setattr(closed_form, "available_memory", lambda: 64 * 10**9)
     said = r"ease with 200,000 items: needs 480\.0 GB of memory, of which 64\.0 GB.*data\.prepare\.k_core.*rp3beta"
     with pytest.raises(RankerError, match=said):
         ranker.fit(many, ItemFeatures(), run=run)
     for there in (12 * 2**2, None):  # just enough; a system that does not tell
-        monkeypatch.setattr(ease, "available_memory", lambda there=there: there)
+        monkeypatch.setattr(closed_form, "available_memory", lambda there=there: there)
         ranker.fit(DAYS, ItemFeatures(), run=run)
         assert np.isfinite(ranker.weights).all()
 
 
 def test_available_memory_is_read_from_the_system(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ease, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(closed_form, "MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__, raising=False)
-    assert ease.available_memory() == 4_096_000
+    assert closed_form.available_memory() == 4_096_000
     (tmp_path / "meminfo").write_text("MemTotal:  300 kB\nMemFree:  50 kB\nMemAvailable:  200 kB\n")
-    assert ease.available_memory() == 204_800
+    assert closed_form.available_memory() == 204_800
     (tmp_path / "meminfo").write_text("MemTotal:  300 kB\n")  # kernels before 3.14
-    assert ease.available_memory() == 4_096_000
+    assert closed_form.available_memory() == 4_096_000
     monkeypatch.delattr(os, "sysconf")
-    assert ease.available_memory() is None
+    assert closed_form.available_memory() is None
 
 
 def test_ease_on_the_shared_split_is_as_measured_with_other_libraries(shared_data: Path, run: Run) -> None:

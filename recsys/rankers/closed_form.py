@@ -1,0 +1,87 @@
+"""Closed-form item-item regression: the Gram matrix, its inverse, and whether both fit into memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from recsys.core.errors import RankerError
+
+BYTES_A_PAIR = 12  # of items, at the peak: the inverse in float64 and the weights in float32
+ROWS = 256  # of the item matrix worked on at a time
+MEMINFO = Path("/proc/meminfo")
+
+
+def refuse_too_many(n_items: int, ranker: str) -> None:
+    """Refuse item matrices that cannot be held, before hours are spent.
+
+    Raises:
+        RankerError: ``12 n_items^2`` bytes are more than there are.
+    """
+    needed, there = BYTES_A_PAIR * n_items**2, available_memory()
+    if there is not None and needed > there:
+        raise RankerError(
+            f"{ranker} with {n_items:,} items",
+            f"needs {needed / 1e9:,.1f} GB of memory, of which {there / 1e9:,.1f} GB are available",
+            "Keep fewer items with data.prepare.k_core, or use ranker rp3beta or item_knn.",
+        )
+
+
+def available_memory() -> int | None:
+    """Return the bytes that can be had without swapping, ``None`` where the system does not tell.
+
+    Linux has an estimate of its own, which counts the file cache as available
+    (``SC_AVPHYS_PAGES`` does not); elsewhere it is all physical memory.
+    """
+    try:
+        lines = MEMINFO.read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows; a name that the system does not know
+        return None
+
+
+def gram_matrix(matrix: sp.csr_array) -> np.ndarray:
+    """Return ``X^T X``, float64 ``[n_items, n_items]``, needing little beyond itself: made block by block."""
+    matrix = matrix.astype(np.float64)
+    columns = matrix.T.tocsr()  # [n_items, n_users]
+    gram = np.empty((matrix.shape[1], matrix.shape[1]))
+    for start in range(0, len(gram), ROWS):
+        (columns[start : start + ROWS] @ matrix).toarray(out=gram[start : start + ROWS])
+    return gram
+
+
+def item_regression(gram: np.ndarray, regularisation: float) -> np.ndarray:
+    """Return ``B = I - P diag(1 / diag(P))`` with ``P = (gram + regularisation I)^-1``, float32, zero diagonal.
+
+    Args:
+        gram: ``X^T X``, float64 ``[n_items, n_items]``, row-major (else LAPACK makes a copy); overwritten.
+        regularisation: lambda > 0.
+
+    Raises:
+        RankerError: the matrix is not positive definite in float64.
+    """
+    from scipy.linalg import lapack
+
+    gram[np.diag_indices_from(gram)] += regularisation
+    factor, failed = lapack.dpotrf(gram.T, lower=False, overwrite_a=True, clean=False)
+    inverse, failed = lapack.dpotri(factor, lower=False, overwrite_c=True) if not failed else (factor, failed)
+    if failed:
+        raise RankerError("the item regression", "the item matrix is singular", "Use a larger ranker.regularisation.")
+    lower = inverse.T  # row-major view; the lower triangle holds the result
+    diagonal = lower.diagonal().copy()
+    weights = lower.astype(np.float32)
+    for start in range(0, len(weights), ROWS):  # mirror the triangle block by block, without a second full matrix
+        stop = start + ROWS
+        block = weights[start:stop, start:stop]
+        weights[start:stop, start:stop] = np.tril(block) + np.tril(block, -1).T
+        weights[start:stop, stop:] = weights[stop:, start:stop].T
+    weights /= -diagonal.astype(np.float32)
+    np.fill_diagonal(weights, 0.0)
+    return weights
