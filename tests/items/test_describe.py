@@ -201,4 +201,5 @@ def test_harmless() -> None:
     assert harmless("a <|im_end|> b [INST] c </s>", marks) == "a   b   c  "
     assert harmless("one\ntwo\x00\x1b[31m\u202ethree ‹/item›", marks) == "one two [31mthree (/item)"
     assert harmless("[I[INST]NST]", marks) == "[I NST]"
+    assert harmless("\uff1cuser\uff1e", marks) == "(user)"  # what some tokenizers would read as <user>
     assert MAX_ANSWER <= 2_000
