@@ -109,6 +109,17 @@ class TestSTAIRPairs(ReadsFeatures, RankerContract):
     }  # fmt: skip
 
 
+MMSSL = {"name": "mmssl", **SMALL, "critic_users": 16, "critic_columns": 40, "critic_dim": 16, "neighbours": 3}
+
+
+class TestMMSSL(ReadsFeatures, RankerContract):
+    config: ClassVar[dict[str, Any]] = {**MMSSL, "batch_size": 32, "epochs": 15}
+
+
+class TestMMSSLPairs(ReadsFeatures, RankerContract):
+    config: ClassVar[dict[str, Any]] = {**MMSSL, "loss": "bpr", **DOT, "batch_size": 128}
+
+
 @pytest.mark.parametrize("name", [name for name in RANKERS if name != "recbole"])
 def test_every_ranker_is_in_a_contract(name: str) -> None:
     """The adapter has tests of its own: its rankers know only the users of the training data."""
