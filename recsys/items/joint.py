@@ -22,7 +22,7 @@ from recsys.core.config import Settings
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import TEST, TRAIN, VALID, FitLog, ItemFeatures
-from recsys.items.retrieval import retrieval
+from recsys.items.retrieval import pair_figures
 
 ABSENT = 255  # the part of an item without one of the two
 LEAST_PAIRS = 50  # fewer would leave nothing to choose or to measure by
@@ -134,7 +134,7 @@ class JointSpace:
 
     def _measure(self, text: np.ndarray, image: np.ndarray) -> dict[str, dict[str, float]]:
         scores = self.text_vectors(text) @ self.image_vectors(image).T  # [n, n]
-        return {"text_to_image": retrieval(scores), "image_to_text": retrieval(scores.T)}
+        return {"text_to_image": pair_figures(scores), "image_to_text": pair_figures(scores.T)}
 
     def measure(self, features: ItemFeatures, part: Literal["valid", "test"] = "test") -> dict[str, dict[str, float]]:
         """Return how well texts find their pictures, and pictures their texts, among the pairs of a part.

@@ -19,7 +19,7 @@ def ranks(scores: np.ndarray) -> np.ndarray:
     return (scores >= np.diagonal(scores)[:, None]).sum(axis=1)
 
 
-def retrieval(scores: np.ndarray) -> dict[str, float]:
+def pair_figures(scores: np.ndarray) -> dict[str, float]:
     """Return ``n``, ``median_rank``, ``mrr`` (the mean of 1 / rank), and recall for k of 1 and 10.
 
     Recall is ``recall@k``, with the ends of its 95 % interval ``_low`` and ``_high``, and ``chance@k``.

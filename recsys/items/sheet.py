@@ -67,29 +67,27 @@ def contact_sheet(rows: Sequence[Row], title: str, subtitle: str = "") -> bytes:
         raise ValueError("a contact sheet needs a row")
     most = max(len(row.found) for row in rows)
     width = 2 * MARGIN + LARGE[0] + GAP + most * (SMALL[0] + GAP)
-    height = HEAD + MARGIN + len(rows) * (_row_height() + MARGIN)
+    heights = [(LARGE if row.query else SMALL)[1] + WORDS + MARGIN for row in rows]
+    height = HEAD + MARGIN + sum(heights)
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
     _line(pen, (MARGIN, 24), title, 24, INK, width - 2 * MARGIN)
     _line(pen, (MARGIN, 58), subtitle, 14, FAINT, width - 2 * MARGIN)
     for place, row in enumerate(rows):
-        top = HEAD + MARGIN // 2 + place * (_row_height() + MARGIN)
-        pen.line([(MARGIN, top - MARGIN // 2), (width - MARGIN, top - MARGIN // 2)], fill=RULE)
+        top = HEAD + MARGIN // 2 + sum(heights[:place])
+        if row.query:
+            pen.line([(MARGIN, top - MARGIN // 2), (width - MARGIN, top - MARGIN // 2)], fill=RULE)
         _draw_row(sheet, pen, row, top)
     file = io.BytesIO()
     sheet.save(file, "PNG", compress_level=6)
     return file.getvalue()
 
 
-def _row_height() -> int:
-    return LARGE[1] + WORDS
-
-
 def _draw_row(sheet: Image.Image, pen: ImageDraw.ImageDraw, row: Row, top: int) -> None:
     if row.query:
         _draw_card(sheet, pen, row.query, (MARGIN, top), LARGE, 15, words=row.words)
     left = MARGIN + LARGE[0] + 2 * GAP
-    drop = LARGE[1] - SMALL[1]  # pictures of a row stand on one line
+    drop = LARGE[1] - SMALL[1] if row.query else 0  # pictures of a row stand on one line
     for place, card in enumerate(row.found):
         _draw_card(sheet, pen, card, (left + place * (SMALL[0] + GAP), top + drop), SMALL, 13)
 

@@ -12,7 +12,7 @@ from recsys.core.errors import ArtifactError, DataError
 from recsys.core.runtime import Run
 from recsys.core.values import TEST, TRAIN, VALID, ItemFeatures
 from recsys.items.joint import ABSENT, JointModule, JointSettings, JointSpace, deal
-from recsys.items.retrieval import ranks, retrieval, wilson
+from recsys.items.retrieval import pair_figures, ranks, wilson
 
 QUICK = JointSettings(dim=16, dropout=0.1, learning_rate=0.01, batch_size=200, epochs=40)
 
@@ -158,7 +158,7 @@ def test_every_parameter_learns(hidden: int) -> None:
 def test_ranks_and_recall_by_hand() -> None:
     scores = np.array([[0.9, 0.1, 0.2], [0.8, 0.3, 0.1], [0.5, 0.5, 0.5]])  # own: first, second, tied with all
     assert ranks(scores).tolist() == [1, 2, 3]
-    figures = retrieval(scores)
+    figures = pair_figures(scores)
     assert (figures["recall@1"], figures["median_rank"], figures["chance@1"]) == (1 / 3, 2.0, 1 / 3)
     assert figures["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     assert (figures["recall@10"], figures["chance@10"]) == (1.0, 1.0)
