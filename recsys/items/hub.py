@@ -136,6 +136,9 @@ class Pretrained:
         names = {kind.__name__ for kind in type(error).__mro__}
         download = f"Where there is a network run: hf download {self.model}; or give a folder that holds the model."
         first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:300]
+        if part and isinstance(error, ImportError):
+            remedy = "Install what it needs (for a model that also reads video: torchvision), or choose another model."
+            return EncoderError(thing, f"cannot be loaded ({first})", remedy)
         if part:
             return EncoderError(thing, f"cannot be loaded ({first})", "Check that the model is of the right kind.")
         if "HFValidationError" in names or self.model.startswith((".", "/", "~")):

@@ -11,6 +11,7 @@ import tiny_models
 from hostile_pictures import REFUSED, saved
 from tiny_models import picture
 
+from recsys.core.errors import EncoderError
 from recsys.core.values import ITEM_SCHEMA
 from recsys.items import make_describer
 from recsys.items.describe import (
@@ -194,6 +195,19 @@ def test_strangers_text_cannot_speak_as_user_model_or_picture(folder, run, monke
     assert prompts[0].count("<bot>") == 1
     assert prompts[0].count("[SEP]") == 1  # the tokenizer's own
     assert prompts[0].count("red") < 100
+
+
+def test_a_model_that_cannot_describe_is_explained(tmp_path, run) -> None:
+    tiny_models.seeing_and_reading(tmp_path / "m")
+    (tmp_path / "m" / "chat_template.jinja").unlink()
+    with pytest.raises(EncoderError, match="no chat template"):
+        make_describer("xreflect", {"model": str(tmp_path / "m")}).describe(picture(), "red", run=run)
+    tiny_models.bert(tmp_path / "n")
+    tiny_models.save_tokenizer(tmp_path / "n", chat_template=tiny_models.CHAT)  # chats, and sees nothing
+    with pytest.raises(EncoderError, match="no image processor"):
+        make_describer("xreflect", {"model": str(tmp_path / "n")}).describe(picture(), "red", run=run)
+    with pytest.raises(EncoderError, match="no folder here"):
+        make_describer("xreflect", {"model": "/not/here"}).identity()
 
 
 def test_harmless() -> None:

@@ -261,3 +261,13 @@ def test_an_unknown_model_is_explained(name, monkeypatch, run) -> None:
 def test_a_model_must_be_named() -> None:
     with pytest.raises(ConfigError, match=r"items\.options\.dual\.model"):
         make_encoder("dual", "image", {})
+
+
+def test_a_real_model_gives_what_the_packaged_encoder_gives(run) -> None:
+    from recsys.items.embedded import package_folder
+    from recsys.items.encoders.minilm import DISTRIBUTION, PACKAGE, MiniLM
+
+    folder = package_folder(PACKAGE, DISTRIBUTION) / "model"
+    texts = ["Space horror", "A tender love story in Paris, told twice"]
+    rows = Sentence(Sentence.Settings(model=str(folder))).encode(texts, run=run)
+    np.testing.assert_allclose(rows, MiniLM(MiniLM.Settings()).encode(texts, run=run), atol=1e-6)

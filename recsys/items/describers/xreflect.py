@@ -54,9 +54,11 @@ class XReflect:
             found = AutoProcessor.from_pretrained(
                 str(self._pretrained.folder), backend="pil", local_files_only=True, trust_remote_code=False
             )
-        if not getattr(found, "chat_template", None):
+        if not (getattr(found, "image_processor", None) and getattr(found, "chat_template", None)):
             raise EncoderError(
-                f"model {self.settings.model!r}", "has no chat template", "Name a vision-language model that chats."
+                f"model {self.settings.model!r}",
+                "does not chat about pictures: it has no image processor or no chat template",
+                "Name a vision-language model, such as a LLaVA or an Idefics3.",
             )
         return found
 
