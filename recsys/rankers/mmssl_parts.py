@@ -132,6 +132,9 @@ class CrossModalAttention(nn.Module):
         self.output = nn.Linear(heads * dim, dim, bias=False)
         for weight in self.parameters():
             nn.init.xavier_uniform_(weight)
+        size = dim // heads
+        head_of = torch.eye(heads).repeat_interleave(size, dim=0) / size**0.5
+        self.register_buffer("head_of", head_of, persistent=False)  # [dim, H]: sums a head's numbers, and scales
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return ``[n, dim]``.
@@ -142,10 +145,11 @@ class CrossModalAttention(nn.Module):
         n, dim = tokens.shape[1:]
         if self.query is None:
             return self.output(tokens[0].repeat(1, self.heads))
-        shape = (*tokens.shape[:2], self.heads, dim // self.heads)
-        queries, keys = self.query(tokens).view(shape), self.key(tokens).view(shape)
-        scores = torch.stack([(queries * key).sum(-1) for key in keys], dim=-1)  # [M, n, H, M]
-        shares = (scores / (dim // self.heads) ** 0.5).softmax(-1).mean(0)  # [n, H, M], the mean over who asks
+        # Only differences of keys count in a softmax, so the first one's score is 0: a key less to compute.
+        keys = self.key(tokens[1:] - tokens[:1])  # [M - 1, n, dim]
+        later = (self.query(tokens).unsqueeze(1) * keys) @ self.head_of  # [M, M - 1, n, H]
+        scores = torch.cat([torch.zeros_like(later[:, :1]), later], dim=1)  # [M, M, n, H]
+        shares = scores.softmax(dim=1).mean(dim=0).permute(1, 2, 0)  # [n, H, M], the mean over who asks
         mixed = shares @ tokens.transpose(0, 1)  # [n, H, dim]
         return self.output(mixed.reshape(n, self.heads * dim))
 

@@ -471,3 +471,17 @@ def test_a_checkpoint_of_other_features_is_not_continued(tmp_path) -> None:
     second.fit(world.train, other, valid=Counting(), run=QUIET.at(tmp_path))
     fresh.fit(world.train, other, valid=Counting(), run=QUIET)
     np.testing.assert_array_equal(second.state()["item_id"], fresh.state()["item_id"])
+
+
+def test_loaded_weights_come_with_the_graphs_of_their_time() -> None:
+    """The best epoch's weights are put back after later searches: its graphs must be too."""
+    world = blocks(3, 8, 6)
+    module, _ = module_of(world.train, noise(world))
+    before, kept = module.behaviour()[0], {name: value.clone() for name, value in module.state_dict().items()}
+    with torch.no_grad():
+        for weight in module.content.weights.values():
+            weight.normal_()
+    module.refresh(QUIET.rng("later"))
+    assert not torch.equal(module.behaviour()[0], before)
+    module.load_state_dict(kept)
+    torch.testing.assert_close(module.behaviour()[0], before, rtol=0, atol=0)
