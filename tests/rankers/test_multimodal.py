@@ -100,6 +100,25 @@ def test_a_newcomer_who_took_only_new_items_is_understood(name: str) -> None:
         np.testing.assert_allclose(parts.sum(1), ranker.score(query)[0], rtol=1e-4, atol=1e-5)
 
 
+def test_vbpr_gives_a_newcomer_without_history_the_biases() -> None:
+    split, features = content_world("text")
+    ranker = trained("vbpr", split, features, epochs=2)
+    scores = ranker.score(Query.of_histories([[]], split.train.n_items))[0]
+    assert np.ptp(scores) > 0
+    np.testing.assert_array_equal(scores, ranker.embeddings()["item"][:, -1])
+
+
+def test_stair_reads_other_features_through_the_whitening_it_learned_from() -> None:
+    split, features = content_world("text")
+    ranker = trained("stair", split, features, epochs=1, modalities=("text",))
+    changed = features["text"] * np.linspace(0.1, 3.0, 16, dtype=np.float32)
+    state = ranker.with_features(ItemFeatures({"text": changed})).state()
+    rows = ItemFeatures({"text": changed}).unit("text") @ ranker.state()["learned.whitening_text"]
+    a = 0.1 + 0.9 * (np.arange(16) / 16) ** 0.1
+    expected = rows * a / (1 - (1 - a) ** 4)
+    np.testing.assert_allclose(state["fold_start"], expected, rtol=1e-4, atol=1e-5)
+
+
 # -- each formula by hand, on a world where some items are new and some lack a modality --------------------------
 
 
@@ -234,6 +253,7 @@ def test_freedom_by_hand(loss: str, num_item_layers: int) -> None:
     for name, gradient in zip(names, expected, strict=True):
         torch.testing.assert_close(module.get_parameter(name).grad, gradient, rtol=1e-4, atol=1e-6)
     assert not module.embedding.grad[train.n_users :][17:].any()  # new items are never trained
+    assert not items[17:].any()
 
 
 class FREEDOMPlain:
