@@ -39,7 +39,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     share, spread = hits / n, Z * Z / n
     middle = (share + spread / 2) / (1 + spread)
     half = Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def nearest(vectors: np.ndarray, scores_of: np.ndarray, k: int) -> np.ndarray:
