@@ -36,8 +36,9 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def uses_features(config: Mapping[str, Any]) -> bool:
-    """Return whether the ranker reads item features: only then are items encoded for it."""
-    return getattr(RANKERS.load(config["name"]), "uses_features", False)
+    """Return whether the ranker, or a member of it, reads item features: only then are items encoded for it."""
+    members = config.get("members", ())
+    return getattr(RANKERS.load(config["name"]), "uses_features", False) or any(map(uses_features, members))
 
 
 def save_ranker(ranker: Ranker, config: Mapping[str, Any], folder: Path) -> None:
