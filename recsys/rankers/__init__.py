@@ -7,6 +7,7 @@ NAMES = {
     "item_knn": "recsys.rankers.item_knn:ItemKNN",
     "rp3beta": "recsys.rankers.rp3beta:RP3beta",
     "ease": "recsys.rankers.ease:EASE",
+    "ials": "recsys.rankers.ials:IALS",
     "content_knn": "recsys.rankers.content_knn:ContentKNN",
     "content_ease": "recsys.rankers.content_ease:ContentEASE",
     "fusion": "recsys.rankers.fusion:Fusion",
