@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import functools
 import hashlib
 import inspect
 import json
@@ -14,6 +16,8 @@ from typing import Any
 from recsys.core.artifact import file_hash, write_json
 
 DIGESTS = ".digests.json"
+PACKAGE = Path(__file__).resolve().parents[1]
+SHARED = ("recsys.rankers.", "recsys.items.", "recsys.graph.")  # whose code decides what is learned and encoded
 
 
 def fingerprint(content: Any) -> str:
@@ -75,11 +79,46 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def source_key(kind: type) -> str:
-    """Return a hash of the file that a plug-in is written in: changed code is another result.
+    """Return a hash of the code that a plug-in is made of: changed code is another result.
 
-    What the file imports is not in it: see ``schema`` of ``ArtifactStore.build`` for that.
+    That is its own file and, of this package, what it imports below ``rankers``, ``items`` and ``graph``, and what
+    that imports. Registries (``__init__``) are left out: one more name in them changes nobody's numbers.
+    For other code see ``schema`` of ``ArtifactStore.build``.
     """
     try:
-        return hashlib.sha256(inspect.getsource(inspect.getmodule(kind)).encode()).hexdigest()[:16]
+        own = inspect.getsource(inspect.getmodule(kind))
     except (OSError, TypeError):
         return "no source"  # typed in at a prompt
+    total = hashlib.sha256(own.encode())
+    for module, source in sorted(_shared_sources(own, kind.__module__).items()):
+        total.update(f"\x00{module}\x00{source}".encode())
+    return total.hexdigest()[:16]
+
+
+def _shared_sources(source: str, own: str) -> dict[str, str]:
+    """Return the code of all modules that ``source``, of module ``own``, rests on, by name."""
+    found: dict[str, str] = {}
+    waiting = [source]
+    while waiting:
+        for module in _imported(waiting.pop()):
+            if module != own and module not in found and (text := _module_source(module)):
+                found[module] = text
+                waiting.append(text)
+    return found
+
+
+def _imported(source: str) -> set[str]:
+    """Return the modules below ``SHARED`` that ``source`` imports, anywhere in it; among them may be mere names."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.startswith(SHARED)}
+
+
+@functools.cache  # as it was when this process first asked: edits made since are not what runs in it
+def _module_source(module: str) -> str:
+    path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
