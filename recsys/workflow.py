@@ -243,7 +243,7 @@ class Workflow:
     def _encode(self, modality: str) -> Artifact | None:
         import numpy as np
 
-        from recsys.items.encoding import encode_items, has
+        from recsys.items.encoding import ENCODING, encode_items, has
 
         name, table = self.config.items.encoder_of(modality), self.dataset.item_table
         if name == "none" or not has(table, modality):
@@ -252,7 +252,7 @@ class Workflow:
         config = {
             "modality": modality, "encoder": name,
             "options": encoder.settings.model_dump(mode="json", exclude={"batch_size"}),
-            "identity": encoder.identity(), "code": source_key(type(encoder)),
+            "identity": encoder.identity(), "code": source_key(type(encoder)), "encoding": ENCODING,
         }  # fmt: skip
 
         def write(folder: Path) -> dict[str, Any]:

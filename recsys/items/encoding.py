@@ -19,6 +19,7 @@ from recsys.items.cache import VectorCache, content_digest
 from recsys.items.images import ImageFault, decode, read_bytes
 from recsys.items.text import item_texts
 
+ENCODING = 2  # raised when the same content would be read otherwise than before: vectors made by then are not taken
 SHARD = 256  # contents between two writes: what an interrupted encoding can lose
 PICTURES = 64  # the same of pictures, which are held in memory until then
 Content = tuple[int, bytes, Callable[[], Any]]  # row, digest, and what loads the content; None = it cannot be used
