@@ -18,12 +18,13 @@ from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.config import Settings, apply_overrides, make_settings, read_toml
 from recsys.core.errors import ArtifactError, ConfigError, RankerError, did_you_mean
 from recsys.core.fingerprint import content_key, fingerprint, raw_files, source_key
-from recsys.core.protocols import Source
+from recsys.core.protocols import Ranker, Source
 from recsys.core.runtime import Run, to_stderr
 from recsys.core.values import Dataset, FitLog, ItemFeatures, Split
 from recsys.data import SOURCES
 from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset, load_features
 from recsys.data.splits import SplitSettings, load_split, make_split, save_split
+from recsys.evaluation.knockout import Knockout, knocked_out
 from recsys.evaluation.task import EvaluationSettings
 from recsys.items import MODALITIES, make_encoder
 from recsys.rankers import RANKERS
@@ -269,24 +270,35 @@ class Workflow:
         title = f"{self.config.data.source}-{modality}-{name}"
         return self.store.build("items", title, config=config, parents=[self.data()], write=write)
 
-    def train(self, ranker: Mapping[str, Any] | None = None) -> Artifact:
-        """A fitted ranker (by default the configured one); an interrupted run goes on where it was."""
+    def train(self, ranker: Mapping[str, Any] | None = None, *, knockout: Knockout | None = None) -> Artifact:
+        """A fitted ranker (by default the configured one); an interrupted run goes on where it was.
+
+        Args:
+            ranker: its configuration.
+            knockout: train it, and its members, on altered features: an artifact of kind ``"knockout"``, so that no
+                name of a ranker ever means it. A ranker that reads nothing of what is altered is the usual one.
+        """
         from recsys.evaluation.evaluator import make_validator
 
         chosen = resolved(ranker or self.config.ranker)
+        knockout = knockout and knockout.met(chosen)
         wanted = chosen.get("modalities", ())
-        members = [self.train(member) for member in chosen.get("members", ())]
+        members = [self.train(member, knockout=knockout) for member in chosen.get("members", ())]
         parents = [self.split(), *(self.items(wanted).values() if uses_features(chosen) else ()), *members]
         metric = self.config.evaluation.metric
         code = source_key(RANKERS.load(chosen["name"]))
         config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric, "code": code}
+        config |= {"knockout": knockout.to_dict()} if knockout else {}
+
+        def fitted(member: Mapping[str, Any]) -> Ranker:
+            return load_ranker(self.train(member, knockout=knockout).path)
 
         def write(folder: Path) -> dict[str, Any]:
             check_device(self.config.run.device)
             model = make_ranker(chosen)
             valid = make_validator(self.loaded_split, self.config.evaluation) if len(self.loaded_split.valid) else None
-            run = replace(self.run.at(folder / "training"), fitted=lambda config: load_ranker(self.train(config).path))
-            features = self.features(wanted) if uses_features(chosen) else ItemFeatures()
+            run = replace(self.run.at(folder / "training"), fitted=fitted)
+            features = self.features(wanted, knockout) if uses_features(chosen) else ItemFeatures()
             log = model.fit(self.loaded_split.train, features, valid=valid, run=run)
             if not isinstance(log, FitLog):
                 raise RankerError(f"ranker {chosen['name']}", f"fit returned {log!r}", "Return a FitLog from fit.")
@@ -299,10 +311,16 @@ class Workflow:
             }  # fmt: skip
 
         name = "-".join([chosen["name"], *([chosen["model"]] if "model" in chosen else [])])
-        return self.store.build("ranker", name, config=config, parents=parents, write=write, resumable=True)
+        kind, name = ("knockout", f"{name}-{knockout.label}") if knockout else ("ranker", name)
+        return self.store.build(kind, name, config=config, parents=parents, write=write, resumable=True)
 
-    def evaluate(self, trained: Artifact, part: Part = "test") -> Artifact:
+    def evaluate(self, trained: Artifact, part: Part = "test", *, knockout: Knockout | None = None) -> Artifact:
         """Metrics of a trained ranker of this configuration's split.
+
+        Args:
+            trained: the ranker.
+            part: what it is measured on.
+            knockout: let it read altered features in place of those it learned from (``SwapsFeatures``).
 
         Raises:
             ArtifactError: it was trained on another split, whose train part may hold this one's test.
@@ -312,15 +330,19 @@ class Workflow:
         if not self._of_this_split(trained):
             raise _other_split(trained.path)
         config = {"part": part, "evaluation": self.config.evaluation.model_dump(mode="json")}
+        config |= {"knockout": knockout.to_dict(), "seed": self.config.run.seed} if knockout else {}
 
         def write(folder: Path) -> dict[str, Any]:
             ranker = load_ranker(trained.path)
+            if knockout:
+                wanted = trained.config["ranker"].get("modalities", ())
+                ranker = ranker.with_features(self.features(wanted, knockout))
             name = trained.manifest["name"]
             result = evaluate(ranker, self.loaded_split, self.config.evaluation, part=part, run=self.run, name=name)
             result.save(folder)
             return result.summary
 
-        name = f"{trained.manifest['name']}-{part}"
+        name = "-".join([trained.manifest["name"], part, *([knockout.label] if knockout else [])])
         return self.store.build("evaluation", name, config=config, parents=[trained, self.split()], write=write)
 
     # -- values ----------------------------------------------------------------------------------------------
@@ -333,11 +355,12 @@ class Workflow:
     def loaded_split(self) -> Split:
         return load_split(self.dataset, self.split().path)
 
-    def features(self, only: Sequence[str] = ()) -> ItemFeatures:
+    def features(self, only: Sequence[str] = (), knockout: Knockout | None = None) -> ItemFeatures:
         """Return ready-made features of the source, and those encoded here, which count where there are both.
 
         Args:
             only: modalities wanted; empty: all.
+            knockout: alter these of them.
         """
         import numpy as np
 
@@ -345,7 +368,8 @@ class Workflow:
         for modality, artifact in self.items(only).items():
             if artifact.manifest["results"]["encoded"]:
                 matrices[modality] = np.load(artifact.path / f"{modality}.npy", allow_pickle=False)
-        return ItemFeatures(matrices)
+        found = ItemFeatures(matrices)
+        return knocked_out(found, knockout, self.run) if knockout else found
 
     def open_ranker(self, reference: str) -> Artifact:
         """Open a trained ranker of this configuration's split by folder, name or key.
