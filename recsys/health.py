@@ -80,17 +80,14 @@ def settings_rows(section: str) -> list[dict[str, Any]]:
 
 def _settings_class(section: str) -> type[Settings]:
     from recsys.data import SOURCES
-    from recsys.items import ENCODERS
+    from recsys.items import DESCRIBERS, ENCODERS
     from recsys.rankers import RANKERS
     from recsys.workflow import RunConfig
 
     kind, _, name = section.partition(".")
-    registries = {"ranker": RANKERS, "source": SOURCES, "items": ENCODERS}
-    if (
-        name
-        and kind in registries
-        and (kind != "items" or name not in RunConfig.model_fields["items"].annotation.model_fields)
-    ):
+    registries = {"ranker": RANKERS, "source": SOURCES, "items": DESCRIBERS if name in DESCRIBERS else ENCODERS}
+    own = RunConfig.model_fields["items"].annotation.model_fields  # such as items.describe: no plug-in
+    if name and kind in registries and (kind != "items" or name not in own):
         return registries[kind].load(name).Settings
     if kind in ("ranker", "source"):
         raise ConfigError(f"section {kind!r}", "which one?", f"{kind}." + f", {kind}.".join(registries[kind]))

@@ -11,15 +11,14 @@ from typing import Any, Literal
 import numpy as np
 
 from recsys.console import columns
-from recsys.core.artifact import Artifact
 from recsys.core.errors import ArtifactError, DataError
-from recsys.core.fingerprint import source_key
 from recsys.core.values import ItemFeatures
+from recsys.describing import encoded
 from recsys.items import make_encoder
 from recsys.items.retrieval import nearest, spread_out
 from recsys.items.sheet import Card, Row, contact_sheet
 from recsys.serving.catalogue import Catalogue
-from recsys.workflow import Workflow, check_device
+from recsys.workflow import Workflow
 
 By = Literal["text", "image", "both"]
 SHEET_ROWS, SHEET_FOUND = 8, 6  # of a contact sheet
@@ -128,7 +127,7 @@ class Search:
     def _joint(self) -> Any:
         from recsys.items.joint import JointSettings, JointSpace
 
-        made = joint_artifact(self.workflow)
+        made = self.workflow.joint()
         return JointSpace.load(made.path, JointSettings(**made.config["settings"]))
 
     def _best(self, scores: Mapping[str, np.ndarray], k: int) -> list[Found]:
@@ -162,31 +161,7 @@ def _standard(scores: np.ndarray) -> np.ndarray:
 
 def encoded_features(workflow: Workflow) -> ItemFeatures:
     """Return the vectors that the run's own encoders made: words can only be compared with these."""
-    made = {name: artifact for name, artifact in workflow.items().items() if artifact.manifest["results"]["encoded"]}
-    return ItemFeatures({name: np.load(one.path / f"{name}.npy", allow_pickle=False) for name, one in made.items()})
-
-
-def joint_artifact(workflow: Workflow) -> Artifact:
-    """Return the joint space of the run's texts and pictures, learned if need be.
-
-    Raises:
-        DataError: too few items have both.
-    """
-    from recsys.items.joint import JointSettings, JointSpace
-
-    settings, run = JointSettings(), workflow.run
-    config = {"settings": settings.model_dump(mode="json"), "seed": run.seed, "code": source_key(JointSpace)}
-
-    def write(folder: Path) -> dict[str, Any]:
-        check_device(workflow.config.run.device)
-        features, space = encoded_features(workflow), JointSpace(settings)
-        log = space.fit(features, run=run)
-        space.save(folder)
-        return {"test": space.measure(features), **asdict(log)}
-
-    items = workflow.config.items
-    name = f"{workflow.config.data.source}-{items.text}-{items.image}"
-    return workflow.store.build("joint", name, config=config, parents=list(workflow.items().values()), write=write)
+    return encoded(workflow.items())
 
 
 def told(found: Found) -> str:

@@ -27,6 +27,7 @@ from recsys.data.splits import SplitSettings, load_split, make_split, save_split
 from recsys.evaluation.knockout import Knockout, knocked_out
 from recsys.evaluation.task import EvaluationSettings
 from recsys.items import MODALITIES, make_encoder
+from recsys.items.describe import BudgetSettings
 from recsys.rankers import RANKERS
 from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker, uses_features
 
@@ -42,12 +43,19 @@ class DataSettings(Settings):
     prepare: CanonicalSettings = Field(CanonicalSettings(), description="Thresholds, k-core, duplicates.")
 
 
+class DescribeSettings(BudgetSettings):
+    """Section ``[items.describe]``: who writes about items whose picture and text disagree, and how often."""
+
+    describer: str = Field("none", description="Such as xreflect, which has settings of its own in items.options.")
+
+
 class ItemSettings(Settings):
     """Section ``[items]``: how items become vectors."""
 
     text: str = Field("minilm", description="Encoder of titles, texts and attributes, or 'none'.")
     image: str = Field("efficientnet", description="Encoder of pictures, or 'none'; items without any: not used.")
     options: dict[str, dict[str, Any]] = Field({}, description="Settings by encoder: options.minilm.max_tokens = 64.")
+    describe: DescribeSettings = Field(DescribeSettings(), description="Descriptions that are added to the texts.")
 
     def encoder_of(self, modality: str) -> str:
         return getattr(self, modality)
@@ -238,15 +246,45 @@ class Workflow:
 
     def _encoded(self, modality: str) -> Artifact | None:
         if modality not in self._made_items:
-            self._made_items[modality] = self._encode(modality)
+            described = self.descriptions() if modality == "text" else None
+            self._made_items[modality] = self._encode(modality, described)
         return self._made_items[modality]
 
-    def _encode(self, modality: str) -> Artifact | None:
+    def joint(self) -> Artifact:
+        """The joint space of texts and pictures, learned on the items that have both.
+
+        Raises:
+            DataError: too few items have both.
+        """
+        from recsys.describing import joint_space
+
+        return joint_space(self, self.items())
+
+    def descriptions(self) -> Artifact | None:
+        """Descriptions of items whose picture and text disagree; ``None`` where ``items.describe`` names no describer.
+
+        Raises:
+            DataError: too few items have both.
+            EncoderError: the describer's model cannot be loaded.
+        """
+        if self.config.items.describe.describer == "none":
+            return None
+        from recsys.describing import descriptions
+
+        plain = {"text": self._encode("text"), "image": self._encoded("image")}
+        return descriptions(self, {name: artifact for name, artifact in plain.items() if artifact})
+
+    def _encode(self, modality: str, described: Artifact | None = None) -> Artifact | None:
         import numpy as np
 
         from recsys.items.encoding import ENCODING, encode_items, has
 
-        name, table = self.config.items.encoder_of(modality), self.dataset.item_table
+        table, parents = self.dataset.item_table, [self.data()]
+        if described:
+            from recsys.describing import described_table
+
+            table, parents = described_table(self, described), [*parents, described]
+        name = self.config.items.encoder_of(modality)
         if name == "none" or not has(table, modality):
             return None
         encoder = make_encoder(name, modality, self.config.items.options.get(name, {}))
@@ -268,7 +306,7 @@ class Workflow:
             }  # fmt: skip
 
         title = f"{self.config.data.source}-{modality}-{name}"
-        return self.store.build("items", title, config=config, parents=[self.data()], write=write)
+        return self.store.build("items", title, config=config, parents=parents, write=write)
 
     def train(self, ranker: Mapping[str, Any] | None = None, *, knockout: Knockout | None = None) -> Artifact:
         """A fitted ranker (by default the configured one); an interrupted run goes on where it was.
