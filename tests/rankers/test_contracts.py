@@ -7,11 +7,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from recsys.core.values import Query, Split
-from recsys.evaluation.evaluator import evaluate
+from recsys.core.errors import RankerError
+from recsys.core.protocols import SwapsFeatures
+from recsys.core.values import ItemFeatures, Query, Split
+from recsys.evaluation.evaluator import evaluate, make_validator
 from recsys.rankers import RANKERS
+from recsys.rankers.store import make_ranker, uses_features
 
 from contracts.ranker_contract import MEASURE, QUIET, RankerContract, ReadsFeatures
+from worlds import block_features
 
 DOT = {"similarity": "dot", "temperature": 1.0}
 SHORT = {"epochs": 30, "learning_rate": 0.05, "patience": 5}
@@ -45,6 +49,59 @@ class TestRP3beta(RankerContract):
 
 class TestEASE(RankerContract):
     config: ClassVar[dict[str, Any]] = {"name": "ease", "regularisation": 20.0}
+
+
+class TestIALS(RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "ials", "embedding_dim": 16, "regularisation": 5.0}
+
+
+class TestContentKNN(ReadsFeatures, RankerContract):
+    config: ClassVar[dict[str, Any]] = {"name": "content_knn", "k": 10}
+
+
+class TestContentEASE(RankerContract):
+    """What it learned of features and what of interactions cannot be told apart: it has no ``with_features``."""
+
+    config: ClassVar[dict[str, Any]] = {"name": "content_ease", "regularisation": 20.0, "added": 0.1}
+
+    def features(self, world: Split) -> ItemFeatures:
+        return block_features(world)
+
+    def test_without_features_it_says_so(self, world: Split) -> None:
+        with pytest.raises(RankerError, match="feature"):
+            make_ranker(self.config).fit(world.train, ItemFeatures(), run=QUIET)
+
+
+class TestFusion(RankerContract):
+    config: ClassVar[dict[str, Any]] = {
+        "name": "fusion", "objective": "ndcg",
+        "members": [{"name": "ease", "regularisation": 20.0}, {"name": "rp3beta", "k": 10}, {"name": "popularity"}],
+    }  # fmt: skip
+
+
+class TestFusionByLikelihood(RankerContract):
+    config: ClassVar[dict[str, Any]] = {**TestFusion.config, "objective": "softmax"}
+
+
+class TestFusionOfEquals(RankerContract):
+    config: ClassVar[dict[str, Any]] = {**TestFusion.config, "objective": "equal"}
+
+
+class TestFusionOfContent(ReadsFeatures, RankerContract):
+    config: ClassVar[dict[str, Any]] = {
+        "name": "fusion", "objective": "softmax",
+        "members": [{"name": "ease", "regularisation": 20.0}, {"name": "content_ease"}, {"name": "content_knn"}],
+    }  # fmt: skip
+
+    def test_it_says_that_it_reads_features(self, fitted: Any) -> None:
+        """Whether it does is up to its members."""
+        assert uses_features(self.config)
+        assert not uses_features(TestFusion.config)
+        assert isinstance(fitted, SwapsFeatures)
+
+    def test_without_features_it_says_so(self, world: Split) -> None:
+        with pytest.raises(RankerError, match="ranker content_ease: reads item features"):
+            make_ranker(self.config).fit(world.train, ItemFeatures(), valid=make_validator(world, MEASURE), run=QUIET)
 
 
 class TestLightGCN(RankerContract):
