@@ -229,30 +229,44 @@ def train(workflow: Any, as_json: bool) -> None:
 @click.argument("rankers", nargs=-1)
 @click.option("--part", type=click.Choice(["test", "valid"]), default="test", show_default=True)
 @click.option("--reference", help="Ranker that the others are compared with [the first].")
+@click.option("--knockout", metavar="MODALITIES", help="Also measure what they are worth: image,text or all.")
 @click.option("--report", type=click.Path(path_type=Path), help="Also write an HTML report there.")
 def evaluate(
-    workflow: Any, as_json: bool, rankers: tuple[str, ...], part: str, reference: str | None, report: Path | None
+    workflow: Any,
+    as_json: bool,
+    rankers: tuple[str, ...],
+    part: str,
+    reference: str | None,
+    knockout: str | None,
+    report: Path | None,
 ) -> None:
     """Measure trained rankers by full ranking, with 95 % intervals and paired tests.
 
     RANKERS are artifacts (folder, name or key); without any, the configured ranker is
-    trained if need be.
+    trained if need be. --knockout trains each ranker that reads item features anew with
+    the features shuffled between items, absent, and noise, and says what is then lost.
 
     \b
     Examples:
       recsys evaluate --set ranker.name=ease
       recsys evaluate ease lightgcn --reference ease --report report.html
+      recsys evaluate content_ease freedom -c run.toml --knockout image,text
     """
     from recsys.comparison import Comparison
-    from recsys.reporting import write_comparison
+    from recsys.knocking import Knocking
+    from recsys.reporting import knockout_section, write_comparison
 
     comparison = Comparison.of(workflow, rankers, part, reference)
+    knocking = Knocking.of(comparison, knockout) if knockout else None
     if report:
-        write_comparison(comparison, report)
+        write_comparison(comparison, report, sections=[knockout_section(knocking)] if knocking else [])
     if as_json:
-        click.echo(json.dumps({**comparison.to_dict(), "report": str(report) if report else None}, indent=2))
+        found = comparison.to_dict() | ({"knockout": knocking.to_dict()} if knocking else {})
+        click.echo(json.dumps({**found, "report": str(report) if report else None}, indent=2))
         return
     click.echo(comparison.to_text())
+    if knocking:
+        click.echo("\n" + knocking.to_text())
     if report:
         click.echo(str(report))
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from recsys.comparison import Comparison
 from recsys.core.artifact import Artifact, command_line, commit
+from recsys.evaluation.knockout import HOWS
 from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import Curve, RankerRow, RecommendedList, Report, Section
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.wording import GLOSSARY
+from recsys.knocking import TITLE as KNOCKOUTS
+from recsys.knocking import Knocking
 
 STRANGERS = "users_by_popularity"  # in the protocol of a ranker that cannot score everybody
 
@@ -56,9 +59,28 @@ def build_report(
     )
 
 
-def write_comparison(comparison: Comparison, path: Path) -> Path:
-    """Write the report of a comparison alone."""
-    return write_report(build_report(comparison, f"Rankers on {comparison.workflow.dataset.name}"), path)
+def write_comparison(comparison: Comparison, path: Path, *, sections: Sequence[Section] = ()) -> Path:
+    """Write the report of a comparison alone, with sections of later capabilities."""
+    title = f"Rankers on {comparison.workflow.dataset.name}"
+    return write_report(build_report(comparison, title, sections=sections), path)
+
+
+def knockout_section(knocking: Knocking) -> Section:
+    """Return what the modalities are worth as a section of the report."""
+    ways = "; ".join(f"{how}: {what}" for how, what in HOWS.items())
+    how = (
+        f"Item features are altered ({ways}) and each ranker is trained anew with them, everything else equal; or, as "
+        "it was trained, asked with them in place of its own. Differences are paired, from the intact ranker, and p is "
+        "Holm-adjusted over all knockouts of the ranker. One training seed."
+    )
+    rows = knocking.table()
+    table = (list(rows[0]), [list(row.values()) for row in rows])
+    return Section(KNOCKOUTS, " ".join([*knocking.sentences(), how, *_stopped(knocking.notes())]), table)
+
+
+def _stopped(lines: Sequence[str]) -> list[str]:
+    """Return lines as sentences."""
+    return [f"{line[0].upper()}{line[1:]}." for line in lines]
 
 
 def _summary(comparison: Comparison) -> list[str]:
