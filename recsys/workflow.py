@@ -148,7 +148,13 @@ class Workflow:
         config: the run.
         progress: show progress bars.
         log: receives one line of text at a time.
+
+    Attributes:
+        aside: a word that rankers trained by it have as their kind and after their name, so that ``open_ranker`` and
+            ``recommend`` never mean one that was trained for a measurement alone; empty: ``"ranker"``.
     """
+
+    aside: str = ""
 
     def __init__(self, config: RunConfig, *, progress: bool = False, log: Callable[[str], None] = to_stderr) -> None:
         self.config = config
@@ -349,7 +355,8 @@ class Workflow:
             }  # fmt: skip
 
         name = "-".join([chosen["name"], *([chosen["model"]] if "model" in chosen else [])])
-        kind, name = ("knockout", f"{name}-{knockout.label}") if knockout else ("ranker", name)
+        kind = "knockout" if knockout else self.aside or "ranker"
+        name = "-".join([name, *([knockout.label] if knockout else []), *([self.aside] if self.aside else [])])
         return self.store.build(kind, name, config=config, parents=parents, write=write, resumable=True)
 
     def evaluate(self, trained: Artifact, part: Part = "test", *, knockout: Knockout | None = None) -> Artifact:
