@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,11 +11,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from recsys.core.values import Interactions, ItemFeatures
+from recsys.core.values import Interactions
 from recsys.graph.interaction import InteractionGraph
 from recsys.graph.layers import LightConv
 from recsys.graph.propagation import SparseMatrix
-from recsys.rankers.losses import bpr_loss, weighted_logsumexp
+from recsys.rankers.losses import bpr_loss
 from recsys.rankers.mmssl_batches import Batch
 from recsys.rankers.mmssl_parts import (
     Content,
@@ -26,41 +27,40 @@ from recsys.rankers.mmssl_parts import (
     modality_graphs,
     search_neighbours,
 )
+from recsys.rankers.multimodal import ContentModule
 
 if TYPE_CHECKING:
     from recsys.rankers.mmssl import MMSSL
 
-CONTRASTED = 1024  # users of a batch that are told from each other at most: the cost grows with their square
+CONTRASTED = 512  # users of a batch that are told from each other at most: the cost grows with their square
 
 
-class MMSSLModule(nn.Module):
+class MMSSLModule(ContentModule):
     """The parameters: one embedding a node (users first), projections, attention, critic; and the graphs found."""
 
-    def __init__(self, train: Interactions, features: ItemFeatures, settings: MMSSL.Settings, device) -> None:
-        super().__init__()
-        graph = InteractionGraph(train)
-        self.settings, self.train_data, self.train_matrix = settings, train, train.matrix
-        self.n_users, self.n_items, dim = train.n_users, train.n_items, settings.embedding_dim
+    def __init__(
+        self, train: Interactions, content: Mapping[str, np.ndarray], settings: MMSSL.Settings, device: torch.device
+    ) -> None:
+        super().__init__(train, content, settings)
+        graph, dim, self.n_items = InteractionGraph(train), settings.embedding_dim, train.n_items
         self.adjacency, self.conv = SparseMatrix(graph.normalised(), symmetric=True, device=device), LightConv()
         self.uses_graphs = bool(settings.id_residual or settings.contrast)
-        embedding = torch.randn(graph.n_nodes, dim) * settings.init_std
-        embedding[self.n_users :][torch.from_numpy(train.item_counts == 0)] = 0.0  # nothing is known of them
-        self.embedding = nn.Parameter(embedding)
-        self.content = Content(train, features, dim, settings.dropout, device)
+        counts = torch.from_numpy(np.concatenate([train.user_counts, train.item_counts]))
+        self.register_buffer("known", (counts > 0).float().unsqueeze(1), persistent=False)  # [n_nodes, 1]
+        self.embedding = nn.Parameter(torch.randn(graph.n_nodes, dim) * settings.init_std * self.known)
+        # Who is in no interaction stays 0. The modality graphs would move them towards the users linked to them, at
+        # Adam's full step however small the gradient, and nothing would push them back: a third of all lists was new.
+        self.embedding.register_hook(lambda gradient: gradient * self.known)
+        self.content = Content(train, content, dim, settings.dropout, device)
         self.content.requires_grad_(bool(settings.modality_residual or settings.adversarial))
         joins = settings.attention and settings.id_residual
-        self.attention = CrossModalAttention(len(features.matrices), dim, settings.heads) if joins else None
+        self.attention = CrossModalAttention(len(content), dim, settings.heads) if joins else None
         self.critic = Critic(self.n_items, settings.critic_dim) if settings.adversarial else None
         self.critic_optimizer = self._critic_optimizer()
-        shape = (len(features.matrices), self.n_users, settings.neighbours) if self.uses_graphs else (0,)
+        shape = (len(content), self.n_users, settings.neighbours) if self.uses_graphs else (0,)
         self.register_buffer("neighbours", torch.full(shape, -1, dtype=torch.int32))  # of the last search
         self.graphs: SparseMatrix | None = None  # of ``neighbours``
         self.register_load_state_dict_post_hook(lambda module, keys: setattr(module, "graphs", None))
-        degrees = np.maximum(train.item_counts, 1).astype(np.float32)
-        self.register_buffer("fold_scale", torch.from_numpy(degrees**-0.5).unsqueeze(1), persistent=False)
-        self.register_buffer("trained", torch.from_numpy(np.flatnonzero(train.item_counts)), persistent=False)
-        place = np.cumsum(train.item_counts > 0) - 1
-        self.register_buffer("place", torch.from_numpy(place), persistent=False)  # of an item among those trained
 
     def _critic_optimizer(self) -> torch.optim.Optimizer | None:
         if self.critic is None:
@@ -100,12 +100,19 @@ class MMSSLModule(nn.Module):
             result.append(self.conv(result[-1], self.adjacency))
         return result
 
-    def behaviour(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return LightGCN's user and item vectors, and what each history item adds to a folded-in user."""
+    def final(self) -> dict[str, torch.Tensor]:
+        """Return user and item vectors, what each history item adds to a folded-in user, and projected features."""
         layers = self.layers(self.views() if self.uses_graphs else None)
-        mean = sum(layers) / len(layers)
+        vectors = sum(layers) / len(layers)
+        if self.settings.modality_residual:
+            vectors = vectors + self.settings.modality_residual * torch.cat(self.content()).sum(1)
+        user, item = self.unit(vectors).split([self.n_users, self.n_items])
         below = sum(layers[:-1]) / len(layers) if self.settings.num_layers else layers[0]
-        return mean[: self.n_users], mean[self.n_users :], below[self.n_users :] * self.fold_scale
+        fold = below[self.n_users :] * self.fold_scale
+        return {"user": user, "item": item, "fold": fold, "projected": self.content.projected()}
+
+    def penalised(self, nodes: torch.Tensor) -> torch.Tensor:
+        return self.embedding.index_select(0, nodes)
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Return the sum of all terms; the critic learns first, from the same rows."""
@@ -117,7 +124,7 @@ class MMSSLModule(nn.Module):
             content = self.content()
         if settings.modality_residual:
             final = final + settings.modality_residual * torch.cat(content).sum(1)
-        value = self.main(final, batch) + self._penalty(batch)
+        value = self.main(final, batch) + self._penalty(self._occurring(batch), len(batch.positives))
         if settings.contrast:
             users = batch.users[:CONTRASTED]
             ours = final.index_select(0, users)
@@ -129,17 +136,14 @@ class MMSSLModule(nn.Module):
 
     def main(self, final: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the BPR loss of the pairs, or the cross-entropy of the positives against all trained items."""
-        vectors = F.normalize(final, dim=1) if self.settings.similarity == "cosine" else final
-        users = vectors.index_select(0, batch.users) / self.settings.temperature  # [B, dim]
-        if self.settings.loss == "bpr":
-            takers = users.index_select(0, batch.rows)  # [P, dim]
-            pairs = (vectors.index_select(0, self.n_users + items) for items in (batch.positives, batch.negatives))
-            return bpr_loss(*((takers * items).sum(1) for items in pairs))
-        catalogue = vectors.index_select(0, self.n_users + self.trained)  # [n_trained, dim]
-        shares = torch.bincount(batch.rows, minlength=len(users)) / len(batch.rows)
-        positives = catalogue.index_select(0, self.place[batch.positives])
-        agreement = (users.index_select(0, batch.rows) * positives).sum() / len(batch.rows)
-        return weighted_logsumexp(users, catalogue, shares) - agreement
+        vectors = self.unit(final)
+        users, items = vectors.index_select(0, batch.users), vectors[self.n_users :]
+        if self.settings.loss == "softmax":
+            counts = torch.bincount(batch.rows, minlength=len(users))
+            return self._cross_entropy(users, items, (batch.users, counts, batch.rows, batch.positives))
+        takers = users.index_select(0, batch.rows) / self.settings.temperature  # [P, dim]
+        pairs = (items.index_select(0, chosen) for chosen in (batch.positives, batch.negatives))
+        return bpr_loss(*((takers * chosen).sum(1) for chosen in pairs))
 
     def adversary(self, final: torch.Tensor, content: tuple[torch.Tensor, torch.Tensor], batch: Batch) -> torch.Tensor:
         """Train the critic a step, and return how little it takes the generated rows for observed ones (eq. 7-9)."""
@@ -172,14 +176,10 @@ class MMSSLModule(nn.Module):
         penalty = gradient_penalty(self.critic, real.repeat(len(fake) // len(real), 1), fake, columns)
         return told + self.settings.gradient_penalty * penalty
 
-    def _penalty(self, batch: Batch) -> torch.Tensor | float:
-        if not self.settings.regularisation:
-            return 0.0
-        # as often as they occur: a user once with the softmax, and once a pair with bpr
+    def _occurring(self, batch: Batch) -> torch.Tensor:
+        """Return the nodes of the examples: a user once with the softmax, and once a pair with bpr."""
         users = batch.users if self.settings.loss == "softmax" else batch.users[batch.rows]
-        nodes = torch.cat([users, self.n_users + batch.positives, self.n_users + batch.negatives])
-        squares = self.embedding.index_select(0, nodes).square().sum()
-        return self.settings.regularisation * squares / (2 * len(batch.positives))
+        return torch.cat([users, self.n_users + batch.positives, self.n_users + batch.negatives])
 
 
 def generated(users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:

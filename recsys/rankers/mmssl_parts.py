@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from recsys.core.values import Interactions, ItemFeatures
+from recsys.core.values import Interactions
 from recsys.graph.propagation import SparseMatrix
+from recsys.rankers.losses import weighted_logsumexp
+from recsys.rankers.multimodal import xavier
 
 SCORES_AT_ONCE = 2**22  # numbers held while neighbours are searched: 16 MiB
 
@@ -22,18 +26,20 @@ class Content(nn.Module):
 
     Args:
         train: the interactions.
-        features: at least one modality; items without one have zeros for it.
+        content: unit rows ``[n_items, dim of it]`` of at least one modality; items without it have zeros.
     """
 
-    def __init__(self, train: Interactions, features: ItemFeatures, dim: int, dropout: float, device) -> None:
+    def __init__(
+        self, train: Interactions, content: Mapping[str, np.ndarray], dim: int, dropout: float, device: torch.device
+    ) -> None:
         super().__init__()
-        self.dim, self.dropout, self.names = dim, dropout, list(features.matrices)
+        self.dim, self.dropout, self.names = dim, dropout, list(content)
         self.weights, self.biases = nn.ParameterDict(), nn.ParameterDict()
-        for name in self.names:
-            unit, present = features.unit(name), features.present(name)
-            self.register_buffer(f"raw_{name}", torch.from_numpy(unit), persistent=False)  # [n_items, dim of it]
-            self.register_buffer(f"has_{name}", torch.from_numpy(present).float().unsqueeze(1), persistent=False)
-            self.weights[name] = nn.Parameter(nn.init.xavier_uniform_(torch.empty(unit.shape[1], dim)))
+        for name, unit in content.items():
+            present = torch.from_numpy(unit.any(axis=1)).float().unsqueeze(1)  # [n_items, 1]
+            self.register_buffer(f"raw_{name}", torch.from_numpy(unit), persistent=False)
+            self.register_buffer(f"has_{name}", present, persistent=False)
+            self.weights[name] = nn.Parameter(xavier(unit.shape[1], dim))
             self.biases[name] = nn.Parameter(torch.zeros(dim))
         self.to_users = SparseMatrix(one_sided(train.matrix), device=device)  # R_u [n_users, n_items]
         self.to_items = SparseMatrix(one_sided(sp.csr_array(train.matrix.T)), device=device)  # R_i
@@ -221,5 +227,6 @@ def contrast(behaviour: torch.Tensor, modality: torch.Tensor, temperature: float
         temperature: t.
     """
     ours, theirs = F.normalize(behaviour, dim=1), F.normalize(modality, dim=1)
-    across, within = theirs @ ours.T / temperature, theirs @ theirs.T / temperature  # [B, B]
-    return (torch.logsumexp(torch.cat([across, within], dim=1), dim=1) - across.diagonal()).mean()
+    asked, shares = theirs / temperature, theirs.new_full((len(theirs),), 1 / len(theirs))
+    agreement = (asked * ours).sum() / len(theirs)
+    return weighted_logsumexp(asked, torch.cat([ours, theirs]), shares) - agreement

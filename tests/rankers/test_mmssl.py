@@ -27,6 +27,7 @@ from recsys.rankers.mmssl_parts import (
     modality_graphs,
     search_neighbours,
 )
+from recsys.rankers.multimodal import read_content
 from recsys.rankers.store import make_ranker
 
 from contracts.ranker_contract import MEASURE, QUIET
@@ -52,7 +53,7 @@ def module_of(train: Interactions, features: ItemFeatures, **settings: Any) -> t
     """Build a module with its graphs found, and its first batch."""
     chosen = MMSSL.Settings(**{**SMALL, "batch_size": 24, "dropout": 0.0, **settings})
     torch.manual_seed(0)
-    module = MMSSLModule(train, features, chosen, CPU)
+    module = MMSSLModule(train, read_content(features, (), train.n_items, "mmssl"), chosen, CPU)
     module.refresh(QUIET.rng("candidates"))
     make = Batches(
         train, size=chosen.batch_size, pairs=chosen.loss == "bpr", run=QUIET, device=CPU,
@@ -239,7 +240,7 @@ def test_all_terms_add_up() -> None:
     value = module.loss(batch)
     final, views = by_hand(module, world.train), module.views()
     users = batch.users
-    expected = module.main(final, batch) + module._penalty(batch)
+    expected = module.main(final, batch) + module._penalty(module._occurring(batch), len(batch.positives))
     expected = expected + 0.3 * sum(contrast(final[users], view[users], 0.5) for view in views)
     torch.testing.assert_close(value, expected)
 
@@ -370,13 +371,13 @@ def test_features_can_be_swapped() -> None:
     assert recall(ranker.with_features(ItemFeatures(blank)), split) > 0.65, "pictures said nothing here"
     with pytest.raises(RankerError, match="image"):
         ranker.with_features(ItemFeatures({"text": features["text"]}))
-    with pytest.raises(RankerError, match="text features are"):
+    with pytest.raises(RankerError, match="item features 'text'"):
         ranker.with_features(ItemFeatures({**features.matrices, "text": features["text"][:, :3]}))
 
 
 def test_features_that_are_not_there_are_refused() -> None:
     split, features = content_world("text")
-    with pytest.raises(RankerError, match="no item features"):
+    with pytest.raises(RankerError, match="reads item features, and there are none"):
         MMSSL(MMSSL.Settings()).fit(split.train, ItemFeatures(), valid=None, run=QUIET)
     with pytest.raises(RankerError, match="audio"):
         MMSSL(MMSSL.Settings(modalities=("audio",))).fit(split.train, features, valid=None, run=QUIET)
@@ -470,18 +471,18 @@ def test_a_checkpoint_of_other_features_is_not_continued(tmp_path) -> None:
     other = shuffled(noise(world))
     second.fit(world.train, other, valid=Counting(), run=QUIET.at(tmp_path))
     fresh.fit(world.train, other, valid=Counting(), run=QUIET)
-    np.testing.assert_array_equal(second.state()["item_id"], fresh.state()["item_id"])
+    np.testing.assert_array_equal(second.state()["item"], fresh.state()["item"])
 
 
 def test_loaded_weights_come_with_the_graphs_of_their_time() -> None:
     """The best epoch's weights are put back after later searches: its graphs must be too."""
     world = blocks(3, 8, 6)
     module, _ = module_of(world.train, noise(world))
-    before, kept = module.behaviour()[0], {name: value.clone() for name, value in module.state_dict().items()}
+    before, kept = module.final()["user"], {name: value.clone() for name, value in module.state_dict().items()}
     with torch.no_grad():
         for weight in module.content.weights.values():
             weight.normal_()
     module.refresh(QUIET.rng("later"))
-    assert not torch.equal(module.behaviour()[0], before)
+    assert not torch.equal(module.final()["user"], before)
     module.load_state_dict(kept)
-    torch.testing.assert_close(module.behaviour()[0], before, rtol=0, atol=0)
+    torch.testing.assert_close(module.final()["user"], before, rtol=0, atol=0)
