@@ -271,6 +271,36 @@ def evaluate(
         click.echo(str(report))
 
 
+@main.command(short_help="Measure rankers on new items and new users.")
+@run_options
+@click.argument("rankers", nargs=-1)
+@click.option("--report", type=click.Path(path_type=Path), help="Also write an HTML report there.")
+def cold(workflow: Any, as_json: bool, rankers: tuple[str, ...], report: Path | None) -> None:
+    """Measure cold start: items that nobody in train took, and users of whom little is known.
+
+    RANKERS are names with settings, not artifacts: each is trained without the items
+    (split.cold_share of them), without some users, and on a random split to compare with.
+
+    \b
+    Examples:
+      recsys cold ease content_knn -c run.toml
+      recsys cold "content_ease strength=500" "lightgcn epochs=50" -c run.toml --report cold.html
+    """
+    from recsys.coldstart import ColdStart
+    from recsys.coldtables import cold_text
+    from recsys.reporting import write_cold
+
+    found = ColdStart.of(workflow, rankers)
+    if report:
+        write_cold(found, report)
+    if as_json:
+        click.echo(json.dumps({**found.to_dict(), "report": str(report) if report else None}, indent=2))
+        return
+    click.echo(cold_text(found))
+    if report:
+        click.echo(str(report))
+
+
 @main.command(short_help="List the best unseen items for somebody.")
 @click.argument("ranker")
 @click.option("--user", "users", multiple=True, help="A known user's id; may be repeated.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from recsys.coldstart import ALL, ALONE, ColdStart
+from recsys.coldtables import HOW_ITEMS, HOW_USERS, item_sentences, item_table, sizes, user_table
 from recsys.comparison import Comparison
 from recsys.core.artifact import Artifact, command_line, commit
 from recsys.evaluation.knockout import HOWS
@@ -73,9 +75,40 @@ def knockout_section(knocking: Knocking) -> Section:
         "it was trained, asked with them in place of its own. Differences are paired, from the intact ranker, and p is "
         "Holm-adjusted over all knockouts of the ranker. One training seed."
     )
-    rows = knocking.table()
-    table = (list(rows[0]), [list(row.values()) for row in rows])
-    return Section(KNOCKOUTS, " ".join([*knocking.sentences(), how, *_stopped(knocking.notes())]), table)
+    text = " ".join([*knocking.sentences(), how, *_stopped(knocking.notes())])
+    return Section(KNOCKOUTS, text, _as_table(knocking.table()))
+
+
+def cold_sections(found: ColdStart) -> list[Section]:
+    """Return cold items and cold users as sections of a report."""
+    sections = []
+    for among in (ALL, ALONE):
+        table = item_table(found, among)
+        text = f"{HOW_ITEMS} {sizes(found)}" if among == ALL else ""
+        sections.append(Section(f"Cold items, ranked among {among}", text, _as_table(table)))
+    for metric in found.metrics:
+        table = user_table(found, metric)
+        text = HOW_USERS if metric == found.metrics[0] else ""
+        sections.append(Section(f"Cold users: {metric} by how many of their items are known", text, _as_table(table)))
+    return sections
+
+
+def write_cold(found: ColdStart, path: Path) -> Path:
+    """Write the report of a cold start."""
+    data = found.workflow.dataset
+    facts = [
+        ("users", f"{len(data.users):,}"), ("items", f"{len(data.items):,}"),
+        ("interactions", f"{len(data.interactions):,}"), ("Rankers", ", ".join(found.names)),
+    ]  # fmt: skip
+    title, summary = f"Cold start on {data.name}", item_sentences(found)
+    made = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "commit": commit(), "command": command_line(),
+    }  # fmt: skip
+    return write_report(Report(title, summary, facts, sections=cold_sections(found), made=made), path)
+
+
+def _as_table(rows: Sequence[Mapping[str, str]]) -> tuple[list[str], list[list[str]]]:
+    return list(rows[0]), [list(row.values()) for row in rows]
 
 
 def _stopped(lines: Sequence[str]) -> list[str]:
