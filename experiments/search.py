@@ -3,7 +3,9 @@
     python experiments/search.py experiments/ml100k_peers_random
 
 config.toml is a run (see the README); data.raw is relative to the folder named by RECSYS_DATA.
-search.toml lists rankers: a list of values is a dimension of the grid, anything else is fixed; label is for the table.
+search.toml lists rankers: a list of values is a dimension of the grid, anything else is fixed; label is for the table;
+chosen_members names rankers above, whose chosen settings a fusion takes; seeds = 5 at the top trains what was chosen
+with that many seeds (once, where the seed changes nothing).
 Prints the table and writes table.md and results.json (date, commit, versions, all trials). Finished trials are reused.
 """
 
@@ -12,8 +14,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,48 @@ def require_validation(workflow: Workflow) -> None:
         raise ConfigError(
             "setting split", "it has no validation part to choose settings on", "Such as split.ratios = [8, 1, 1]."
         )
+
+
+def with_members(ranker: dict[str, Any], chosen: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Return the ranker with ``chosen_members`` replaced by the settings that were chosen for those names.
+
+    Raises:
+        ConfigError: a name that is not above it in the file.
+    """
+    ranker = dict(ranker)
+    names = ranker.pop("chosen_members", ())
+    if missing := [name for name in names if name not in chosen]:
+        raise ConfigError(f"chosen_members {missing[0]!r}", "is not above it", "One of: " + ", ".join(chosen))
+    return {**ranker, "members": tuple(chosen[name].config["ranker"] for name in names)} if names else ranker
+
+
+def over_seeds(workflow: Workflow, artifact: Artifact, seeds: int) -> list[dict[str, Any]]:
+    """Return the test figures of what was chosen, trained with each seed; one row where the seed changes nothing."""
+    rows = []
+    for seed in range(seeds):
+        other = workflow.with_settings(f"run.seed={seed}")
+        made = other.train(artifact.config["ranker"])
+        rows.append({"seed": seed, "valid": made.manifest["results"]["best"], "test": _summary(other, made)})
+        if seed == 1 and rows[0]["valid"] == rows[1]["valid"]:
+            return rows[:1]
+    return rows
+
+
+def _summary(workflow: Workflow, made: Artifact) -> dict[str, float]:
+    return dict(workflow.evaluate(made).manifest["results"])
+
+
+def told_seeds(names: Sequence[str], runs: Sequence[list[dict[str, Any]]], metrics: Sequence[str]) -> str:
+    """Return mean and standard deviation over seeds as a Markdown table."""
+    lines = ["| ranker | seeds | " + " | ".join(metrics) + " |", "| --- | ---: |" + " ---: |" * len(metrics)]
+    for name, rows in zip(names, runs, strict=True):
+        cells = []
+        for metric in metrics:
+            values = [one["test"][metric] for one in rows]
+            spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.4f}{spread}")
+        lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def row(artifact: Artifact, evaluation: Any, trials: list[dict[str, Any]]) -> dict[str, Any]:
@@ -134,7 +179,7 @@ def search(options: argparse.Namespace) -> None:
     trained, trials, names = [], [], []
     for ranker in wanted(options.folder / "search.toml", options.only):
         label = ranker.pop("label", None)
-        best, tried = choose(workflow, ranker)
+        best, tried = choose(workflow, with_members(ranker, dict(zip(names, trained, strict=True))))
         trained.append(best)
         trials.append(tried)
         names.append(label or best.manifest["name"])
@@ -144,6 +189,8 @@ def search(options: argparse.Namespace) -> None:
     print(comparison.to_text())
     if options.only:
         return
+    seeds = read_toml(options.folder / "search.toml").get("seeds", 1)
+    runs = [over_seeds(workflow, artifact, seeds) for artifact in trained] if seeds > 1 else []
     write_json(
         options.folder / "results.json",
         {
@@ -154,10 +201,17 @@ def search(options: argparse.Namespace) -> None:
             "protocol": dict(comparison.evaluations[0].protocol),
             "rankers": [row(*entry) for entry in zip(trained, comparison.evaluations, trials, strict=True)],
             "differences": comparison.differences(),
+            "seeds": dict(zip(names, runs, strict=True)) if runs else {},
         },
     )
     print(options.folder / "results.json")
-    print(write_comparison(comparison, options.folder / "table.md"))
+    table = write_comparison(comparison, options.folder / "table.md")
+    if runs:
+        told = told_seeds(
+            names, runs, list(dict.fromkeys((f"recall@{comparison.metric.partition('@')[2]}", comparison.metric)))
+        )
+        table.write_text(f"{table.read_text()}\n## Test, mean and standard deviation over seeds\n\n{told}\n")
+    print(table)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,13 @@ def rank_votes(scores: np.ndarray, history: sp.csr_array) -> np.ndarray:
     return np.where(tied, shared[:, None], votes)
 
 
+def standardise(scores: np.ndarray) -> np.ndarray:
+    """Return each row with mean 0 and standard deviation 1, float32; a constant row is all 0."""
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    spread = centred.std(axis=1, keepdims=True)
+    return (centred / np.where(spread > 1e-9, spread, 1.0)).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class Candidates:
     """What the weights are learned from: for each user the items that any member puts near the top.
