@@ -112,7 +112,8 @@ class MMSSL(ContentRanker):
         return super()._brought(item_idx, length) + self._weighed(content, content[first].sum(0, keepdims=True))
 
     def _by_modality(self, projected: np.ndarray) -> np.ndarray:
-        return projected.reshape(len(projected), -1, self.settings.embedding_dim)  # [n, M, dim]
+        dim = self.settings.embedding_dim
+        return projected.reshape(len(projected), projected.shape[1] // dim, dim)  # [n, M, dim]
 
     def _weighed(self, content: np.ndarray, whole: np.ndarray) -> np.ndarray:
         """Return what ``content`` adds to final vectors where each modality is scaled by the length of ``whole``."""

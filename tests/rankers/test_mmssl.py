@@ -139,7 +139,14 @@ def test_contrast_is_the_formula() -> None:
     for u in range(6):
         below = sum(np.exp(hn[v] @ en[u] / 0.3) + np.exp(en[v] @ en[u] / 0.3) for v in range(6))
         total -= np.log(np.exp(hn[u] @ en[u] / 0.3) / below) / 6
-    assert float(contrast(torch.from_numpy(h), torch.from_numpy(e), 0.3)) == pytest.approx(total)
+    ours, theirs = (torch.from_numpy(x).requires_grad_() for x in (h, e))
+    value = contrast(ours, theirs, 0.3)
+    assert value.item() == pytest.approx(total)
+    hn, en = (torch.nn.functional.normalize(x, dim=1) for x in (ours, theirs))
+    across, within = torch.exp(en @ hn.T / 0.3), torch.exp(en @ en.T / 0.3)
+    plain = -torch.log(across.diagonal() / (across + within).sum(1)).mean()
+    for found, expected in zip(*(torch.autograd.grad(x, [ours, theirs]) for x in (value, plain)), strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_observed_rows_are_sharpened_interactions_and_noise() -> None:
@@ -243,6 +250,23 @@ def test_all_terms_add_up() -> None:
     expected = module.main(final, batch) + module._penalty(module._occurring(batch), len(batch.positives))
     expected = expected + 0.3 * sum(contrast(final[users], view[users], 0.5) for view in views)
     torch.testing.assert_close(value, expected)
+
+
+def test_who_is_in_no_interaction_is_not_moved_by_the_modality_graphs() -> None:
+    """Nothing in the main loss pushes new items down, so that a drift towards users would fill the lists with them."""
+    split, features = content_world("text")
+    module, batch = module_of(split.train, features, contrast=0.3)
+    new = np.flatnonzero(split.train.item_counts == 0)
+    assert np.isin(module.neighbours.numpy(), new).any(), "users are linked to some"
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    before = module.embedding.detach().clone()
+    for _ in range(3):
+        optimizer.zero_grad()
+        module.loss(batch).backward()
+        optimizer.step()
+    known = np.setdiff1d(np.arange(len(before)), module.n_users + new)
+    assert not module.embedding[module.n_users + new].any()
+    assert ((module.embedding[known] - before[known]).abs().sum(1) > 0).all()
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
@@ -356,6 +380,25 @@ def test_new_items_are_found_by_the_modality_that_reveals_them(reveals: str) -> 
     assert recall(fitted_on(split, features, **bare), split) < 0.4
     other = "text" if reveals == "image" else "image"
     assert recall(fitted_on(split, features, modalities=(other,)), split) < 0.4
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_the_parts_of_a_newcomers_score_add_up(similarity: str) -> None:
+    split, features = content_world("text")
+    ranker = fitted_on(split, features, similarity=similarity, temperature=1.0, epochs=2)
+    history = np.array([3, 17, 5, 17], np.int32)
+    query = Query.of_histories([history], split.train.n_items)
+    parts = ranker.contributions_to(query, np.arange(split.train.n_items))  # [n_items, 4]
+    np.testing.assert_allclose(parts.sum(1), ranker.score(query)[0], rtol=1e-3, atol=1e-5)
+    assert not parts[:, 3].any(), "an item that is there twice counts once"
+    assert ranker.contributions_to(Query.of_histories([[]], split.train.n_items), np.arange(3)).shape == (3, 0)
+    content = ranker.settings.modality_residual * ranker._by_modality(ranker.state()["projected"])[history[:3]]
+    without = ranker.state()["fold"][history[:3]] / np.sqrt(3)
+    lengths = np.linalg.norm(content.sum(0), axis=1, keepdims=True) / ranker.settings.modality_residual
+    by_hand = without + (content / lengths).sum(1)  # [3, dim]
+    if similarity == "cosine":
+        by_hand = by_hand / np.linalg.norm(by_hand.sum(0))
+    np.testing.assert_allclose(parts[:, :3], ranker.state()["item"] @ by_hand.T, rtol=1e-3, atol=1e-5)
 
 
 def test_features_can_be_swapped() -> None:
