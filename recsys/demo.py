@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from recsys.core.runtime import stopwatch, to_stderr
 from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import RecommendedList, Section
 from recsys.graph.item_graph import knn_graph
+from recsys.knocking import Knocking
 from recsys.listing import listed, lists_text
-from recsys.reporting import build_report
+from recsys.reporting import build_report, knockout_section
+from recsys.searching import Search
 from recsys.serving.recommender import Recommender
 from recsys.workflow import RunConfig, Workflow
 
@@ -27,11 +31,11 @@ REPORT = "report.html"
 def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
     """Run ``demo.toml`` and return the path of its report.
 
-    Steps: tables, split, text vectors, every ranker of the file, test metrics with intervals, lists with
-    reasons for a user and for a newcomer. Whatever was made by an earlier run is reused.
+    Steps: tables, split, text vectors, every ranker of the file, test metrics with intervals, lists with reasons
+    for a user and for a newcomer, items found by words, and what the texts were worth. What was made is reused.
     """
     plan = tomllib.loads(resources.files("recsys").joinpath("demo.toml").read_text(encoding="utf-8"))
-    wanted, people = plan.pop("rankers"), plan.pop("people")
+    wanted, people, words, knockout = (plan.pop(name) for name in ("rankers", "people", "search", "knockout"))
     config = make_settings(RunConfig, {**plan, "run": {**plan.get("run", {}), "artifacts": artifacts}}, "demo.toml")
     shown = not quiet and sys.stderr.isatty()  # a log file wants no bars
     workflow = Workflow(config, progress=shown, log=(lambda message: None) if quiet else to_stderr)
@@ -39,7 +43,8 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
         comparison = _measure(workflow, wanted)
         print(comparison.to_text() + "\n")
         lists, model = _lists(workflow, comparison, people)
-        sections = [_text_section(workflow, model, people["liked"])]
+        sections = [_knockouts(comparison, **knockout), _text_section(workflow, model, people["liked"])]
+        sections.append(_search_section(workflow, **words))
     report = build_report(
         comparison, "MovieLens 100K: which ranker, and what people get", lists=lists, sections=sections
     )
@@ -53,8 +58,8 @@ def _measure(workflow: Workflow, wanted: list[dict[str, Any]]) -> Comparison:
         workflow.run.log(f"[{place}/{len(wanted)}] {ranker['name']}")
         trained.append(workflow.train(ranker))
     made = [workflow.evaluate(artifact) for artifact in trained]
-    others = [artifact for artifact, ranker in zip(trained, wanted, strict=True) if ranker["name"] != "lightgcn"]
-    reference = best_on_validation(others, workflow.config.evaluation.metric) or others[0]
+    single = [artifact for artifact, ranker in zip(trained, wanted, strict=True) if "members" not in ranker]
+    reference = best_on_validation(single, workflow.config.evaluation.metric) or single[0]
     return Comparison.from_artifacts(workflow, trained, made, "test", reference.manifest["name"])
 
 
@@ -94,3 +99,21 @@ def _text_section(workflow: Workflow, model: Recommender, liked: list[str]) -> S
         f"({results['dim']} numbers each). Nearest by meaning, with cosine similarity:"
     )
     return Section("Items as their text tells them", text, (["item", "nearest"], rows), None)
+
+
+def _search_section(workflow: Workflow, words: Sequence[str], k: int = 5) -> Section:
+    """What words find among the texts; pictures, which the joint space is for, do not come with these data."""
+    search, rows = Search(workflow), []
+    for text in words:
+        found = search.by_words(text, "text", k)
+        rows.append([text, "; ".join(f"{one.title} ({one.score:.2f})" for one in found)])
+    told = "The same encoder reads the words; nearest titles and genres by cosine. By hand: recsys search WORDS."
+    return Section("Found by words", told, (["words", "nearest"], rows), None)
+
+
+def _knockouts(comparison: Comparison, rankers: Sequence[str], modalities: str) -> Section:
+    """What the item vectors are worth to the named rankers, which are trained anew without them."""
+    places = [place for place, name in enumerate(comparison.names) if name in rankers]
+    trained, made = ([every[place] for place in places] for every in (comparison.trained, comparison.evaluations))
+    few = replace(comparison, trained=trained, evaluations=made, reference=made[0].name)
+    return knockout_section(Knocking.of(few, modalities))
