@@ -11,6 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from recsys.cli import main
+from recsys.items import DESCRIBERS, make_describer
+from recsys.rankers.store import resolved
+from recsys.workflow import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,6 +41,28 @@ def test_commands_by_hand(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
         done = CliRunner().invoke(main, arguments)
         assert done.exit_code == 0, f"{line}\n{done.output}"
     assert (folder / "report.html").is_file()
+
+
+def test_commands_that_need_a_model_or_pictures_have_verbs_options_and_settings_that_exist() -> None:
+    """They are not run: ``--help`` at the end makes click read all options, and the settings are read by themselves."""
+    commands = [line for block in blocks("bash")[2:] for line in block.splitlines() if line.startswith("recsys ")]
+    assert len(commands) >= 6
+    for line in commands:
+        arguments = shlex.split(line, comments=True)[1:]
+        done = CliRunner().invoke(main, [*arguments, "--help"])
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+        resolved(read_config(None, tuple(re.findall(r"--set (\S+)", line))).ranker)
+        for section in re.findall(r"--settings (\S+)", line):
+            assert CliRunner().invoke(main, ["doctor", "--settings", section]).exit_code == 0, line
+
+
+def test_further_settings_are_settings(folder: Path) -> None:
+    for number, text in enumerate(blocks("toml")[1:]):
+        path = folder / f"more{number}.toml"
+        path.write_text(text)
+        items = read_config(path).items
+        assert items.describe.describer in DESCRIBERS
+        make_describer(items.describe.describer, items.options[items.describe.describer])
 
 
 def test_library_lines(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
