@@ -39,14 +39,18 @@ class MMSSL(ContentRanker):
         modalities: tuple[str, ...] = Field((), description="Item features to read; empty: all there are.")
         num_layers: int = Field(2, ge=0, description="Propagation steps over the interactions.")
         dropout: float = Field(0.2, ge=0, lt=1, description="Share of projected features dropped in training.")
-        modality_residual: float = Field(0.55, ge=0, description="Weight of content in the final vectors; 0: none.")
+        modality_residual: float = Field(
+            0.2, ge=0, description="Weight of content in the final vectors (paper: 0.55); 0: none."
+        )
         id_residual: float = Field(0.36, ge=0, description="Weight of the modality graphs in the embeddings; 0: none.")
         attention: bool = Field(True, description="Join modalities by attention; otherwise by their mean.")
         heads: int = Field(4, ge=1, description="Attention heads; divides embedding_dim.")
         neighbours: int = Field(10, ge=1, description="Items a user is linked to in each modality graph.")
         refresh: int = Field(5, ge=1, description="Epochs between two searches for those items.")
         candidates: int = Field(8192, ge=1, description="Items looked at in a search, drawn anew where there are more.")
-        contrast: float = Field(0.03, ge=0, description="Weight of the contrast with the modality graphs; 0: none.")
+        contrast: float = Field(
+            0.003, ge=0, description="Weight of the contrast with the modality graphs (paper: 0.03); 0: none."
+        )
         contrast_temperature: float = Field(0.5, gt=0, description="Cosines are divided by it in the contrast.")
         adversarial: float = Field(1e-3, ge=0, description="Weight of pleasing the critic; 0: no critic.")
         critic_users: int = Field(128, ge=1, description="Rows that the critic is shown a step.")

@@ -360,7 +360,8 @@ def test_what_the_critic_is_shown() -> None:
 
 
 def fitted_on(split: Split, features: ItemFeatures, **settings: Any) -> MMSSL:
-    ranker = MMSSL(MMSSL.Settings(**{**SMALL, **SHORT, "epochs": 15, **settings}))
+    paper = {"modality_residual": 0.55, "contrast": 0.03}
+    ranker = MMSSL(MMSSL.Settings(**{**SMALL, **SHORT, **paper, "epochs": 15, **settings}))
     ranker.fit(split.train, features, valid=make_validator(split, COLD), run=QUIET)
     return ranker
 
