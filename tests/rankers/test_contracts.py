@@ -87,6 +87,10 @@ class TestFusionOfEquals(RankerContract):
     config: ClassVar[dict[str, Any]] = {**TestFusion.config, "objective": "equal"}
 
 
+class TestFusionOfTrees(RankerContract):
+    config: ClassVar[dict[str, Any]] = {**TestFusion.config, "objective": "trees", "reranked": 20, "rounds": 20}
+
+
 class TestFusionOfContent(ReadsFeatures, RankerContract):
     config: ClassVar[dict[str, Any]] = {
         "name": "fusion", "objective": "softmax",
