@@ -136,17 +136,24 @@ class Knocking:
                 for (_, knockout), row in rows.items() if knockout.how == "shuffle"]  # fmt: skip
 
     def _sentence(self, shuffled: Knocked, without: Knocked | None) -> str:
-        figures, metric = shuffled.figures, self.comparison.metric
-        found = verdict(figures["difference"], figures["p_holm"], 1 - self.comparison.level)
+        """Say what the modality gains over going without it, and what is left of that when it is shuffled."""
+        metric, without = self.comparison.metric, without if without and without.figures else None
+        gains = without is None or self._verdict(without) == "worse"
         said = {
-            "worse": "the gain is lost when they are shuffled",
-            "better": "it does better when they are shuffled: what they tell misleads it",
-            "no difference shown": "no gain is shown that shuffling could lose",
-        }[found]
-        gap = f"{metric} {_gap(figures)}, p (Holm) {p_value(figures['p_holm'])}"
-        alone = without.figures if without else {}
-        rest = f"; without them {fixed(alone['difference'], sign=True)}" if alone else ""
-        return f"{shuffled.ranker}, {' and '.join(shuffled.knockout.modalities)} vectors: {said} ({gap}{rest})."
+            ("worse", True): "the gain is lost when they are shuffled",
+            ("worse", False): "no gain over going without them is shown; shuffled ones do harm",
+            ("no difference shown", True): "there is a gain over going without them, and no loss when they are "
+            "shuffled: it is not what they tell of each item",
+            ("no difference shown", False): "no gain is shown that shuffling could lose",
+        }.get((self._verdict(shuffled), gains), "it does better when they are shuffled: what they tell misleads it")
+        told = f"shuffled {_gap(shuffled.figures)}, p (Holm) {p_value(shuffled.figures['p_holm'])}"
+        rest = f"; without {_gap(without.figures)}, p {p_value(without.figures['p_holm'])}" if without else ""
+        return (
+            f"{shuffled.ranker}, {' and '.join(shuffled.knockout.modalities)} vectors: {said} ({metric}: {told}{rest})."
+        )
+
+    def _verdict(self, row: Knocked) -> str:
+        return verdict(row.figures["difference"], row.figures["p_holm"], 1 - self.comparison.level)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -156,21 +163,19 @@ class Knocking:
     def table(self) -> list[dict[str, str]]:
         """Return one row a ranker and knockout, with what it gives at training and at test, as text."""
         metric, level = self.comparison.metric, self.comparison.level_text
+        names = {
+            when: (f"{metric} {word} so", f"from intact, {word} ({level})", f"p, {word}")
+            for when, word in zip(WHENS, ("trained", "asked"), strict=True)
+        }
         lines: dict[tuple[str, Knockout | None], dict[str, str]] = {}
         for row in self.rows:
-            what = row.knockout
+            what, figures = row.knockout, row.figures
             head = {"ranker": row.ranker, "knocked out": "+".join(what.modalities) if what else NOTHING,
                     "how": what.how if what else "intact"}  # fmt: skip
+            head |= {name: "" for columns_of in names.values() for name in columns_of}
             line = lines.setdefault((row.ranker, what), head)
-            if what is None:
-                line |= {f"{metric} trained so": fixed(row.figures["mean"]), f"from intact ({level})": "", "p": ""}
-                line |= {f"{metric} asked so": "", f"from intact, asked ({level})": "", "p, asked": ""}
-                continue
-            one, two, three = (fixed(row.figures.get("mean")), _gap(row.figures), p_value(row.figures.get("p_holm")))
-            if row.when == "training":
-                line |= {f"{metric} trained so": one, f"from intact ({level})": two, "p": three}
-            else:
-                line |= {f"{metric} asked so": one, f"from intact, asked ({level})": two, "p, asked": three}
+            told = (fixed(figures.get("mean")), _gap(figures), p_value(figures.get("p_holm")))
+            line |= zip(names[row.when], told, strict=True) if what else {names["training"][0]: told[0]}
         return list(lines.values())
 
     def notes(self) -> list[str]:

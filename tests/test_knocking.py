@@ -14,7 +14,7 @@ from recsys.comparison import Comparison
 from recsys.core.errors import ArtifactError, ConfigError
 from recsys.core.values import Split
 from recsys.evaluation.knockout import Knockout
-from recsys.knocking import Knocking
+from recsys.knocking import Knocked, Knocking
 from recsys.reporting import knockout_section, write_comparison
 from recsys.workflow import Workflow, read_config
 
@@ -128,6 +128,30 @@ def test_it_is_said_in_sentences_and_stands_in_table_json_and_report(knocking: K
     page = write_comparison(knocking.comparison, tmp_path / "r.html", sections=[section]).read_text()
     assert "What the modalities are worth" in page
     assert "the gain is lost when they are shuffled" in page
+
+
+@pytest.mark.parametrize(
+    ("shuffle", "zero", "said"),
+    [
+        (-0.1, -0.1, "the gain is lost when they are shuffled"),
+        (-0.1, 0.0, "no gain over going without them is shown; shuffled ones do harm"),
+        (-0.1, None, "the gain is lost when they are shuffled"),
+        (0.0, -0.1, "there is a gain over going without them, and no loss when they are shuffled"),
+        (0.0, 0.0, "no gain is shown that shuffling could lose"),
+        (0.1, -0.1, "what they tell misleads it"),
+    ],
+)
+def test_a_gain_is_what_is_lost_by_going_without(
+    knocking: Knocking, shuffle: float, zero: float | None, said: str
+) -> None:
+    def made(how: str, gap: float | None) -> Knocked:
+        p = 0.001 if gap else 0.8
+        figures = {} if gap is None else {"difference": gap, "low": gap - 0.01, "high": gap + 0.01, "p_holm": p}
+        return Knocked("some", Knockout(how, ("image",)), "training", figures, {})
+
+    found = Knocking(knocking.comparison, [("image",)])
+    vars(found)["rows"] = [made("shuffle", shuffle), made("zero", zero)]
+    assert [said in sentence for sentence in found.sentences()] == [True]
 
 
 def test_the_weights_that_a_fusion_learned_each_time_are_told(knocking: Knocking) -> None:
