@@ -28,6 +28,7 @@ class MMSSL(ContentRanker):
 
     Losses besides the main one: a critic (WGAN-GP) that the rows of ``f`` should take for observed rows, and a
     contrast between users' ``h`` and ``e``. The paper's main term is ``loss="bpr", similarity="dot", temperature=1``.
+    An item that nobody took has no embedding of its own: content and the users who are linked to it speak for it.
     Unlike the released code nothing here is a dense user-item matrix: the critic sees sampled columns, and
     neighbours are searched chunk by chunk. Generated rows keep the places of the observed interactions (which would
     be told from observed ones by the holes), and are left out where neighbours are chosen.
