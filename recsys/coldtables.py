@@ -93,3 +93,19 @@ def cold_text(found: ColdStart) -> str:
     for metric in found.metrics:
         lines += ["", f"Cold users, {metric} by how many of their items are known:", columns(user_table(found, metric))]
     return "\n".join(lines)
+
+
+def cold_markdown(found: ColdStart) -> str:
+    """Return tables and sentences as Markdown."""
+    parts = [sizes(found)]
+    for among in (ALL, ALONE):
+        parts += [f"Cold items, ranked among {among}:", _markdown(item_table(found, among))]
+    parts.append("\n".join(f"- {sentence}" for sentence in item_sentences(found)))
+    for metric in found.metrics:
+        parts += [f"Cold users, {metric} by how many of their items are known:", _markdown(user_table(found, metric))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(rows: list[dict[str, str]]) -> str:
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys.coldstart import ALL, ALONE, ColdStart
-from recsys.coldtables import HOW_ITEMS, HOW_USERS, item_sentences, item_table, sizes, user_table
+from recsys.coldtables import HOW_ITEMS, HOW_USERS, cold_markdown, item_sentences, item_table, sizes, user_table
 from recsys.comparison import Comparison
 from recsys.core.artifact import Artifact, command_line, commit
+from recsys.core.errors import ArtifactError
 from recsys.evaluation.knockout import HOWS
 from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import Curve, RankerRow, RecommendedList, Report, Section
@@ -94,7 +95,18 @@ def cold_sections(found: ColdStart) -> list[Section]:
 
 
 def write_cold(found: ColdStart, path: Path) -> Path:
-    """Write the report of a cold start."""
+    """Write the report of a cold start: a page, or where ``path`` ends in .md its tables.
+
+    Raises:
+        ArtifactError: the file cannot be written.
+    """
+    if path.suffix == ".md":
+        try:
+            path.write_text(cold_markdown(found), encoding="utf-8")
+        except OSError as error:
+            cause = error.strerror or str(error)
+            raise ArtifactError(f"report {path}", cause, "Choose another place for it.") from error
+        return path
     data = found.workflow.dataset
     facts = [
         ("users", f"{len(data.users):,}"), ("items", f"{len(data.items):,}"),

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from recsys.cli import main
 from recsys.coldstart import ALL, ALONE, KNOWN, ColdStart, ranker_config
 from recsys.coldtables import cold_text, item_table, user_table
-from recsys.core.errors import ConfigError
+from recsys.core.errors import ArtifactError, ConfigError
 from recsys.reporting import write_cold
 from recsys.workflow import Workflow, read_config
 
@@ -142,6 +142,10 @@ def test_it_is_told_in_tables_json_and_report(found: ColdStart, tmp_path: Path) 
     page = write_cold(found, tmp_path / "cold.html").read_text()
     assert "Cold start on mmssl" in page
     assert "Cold users: ndcg@2 by how many of their items are known" in page
+    table = write_cold(found, tmp_path / "cold.md").read_text()
+    assert table.count("| content_knn |") == 4
+    with pytest.raises(ArtifactError, match="another place"):
+        write_cold(found, tmp_path / "absent" / "cold.md")
 
 
 def test_two_of_a_name_are_numbered_and_settings_are_read() -> None:
