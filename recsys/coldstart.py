@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,14 +128,22 @@ class ColdStart:
         vars(other).update({"_data": self.workflow.data(), "dataset": self.workflow.dataset})
         return other
 
+    @cached_property
+    def _trained(self) -> dict[tuple[int, str], Artifact]:
+        """What was trained, by workflow and ranker: looking an artifact up costs a hash of the ranker's code."""
+        return {}
+
     # -- figures -----------------------------------------------------------------------------------------------
 
     def _measured(
         self, flow: Workflow, config: Mapping[str, Any], how: str, measure: Callable[[Ranker, str], Evaluation | None]
     ) -> Evaluation | None:
         """Train on a split, measure in a way of its own and keep the result; ``None``: it cannot be measured so."""
-        trained, settings = flow.train(config), flow.config.evaluation
-        key = {"cold": how, "evaluation": settings.model_dump(mode="json"), "seed": self.workflow.run.seed}
+        key = (id(flow), json.dumps(config, sort_keys=True, default=str))
+        if key not in self._trained:
+            self._trained[key] = flow.train(config)
+        trained, settings = self._trained[key], flow.config.evaluation
+        about = {"cold": how, "evaluation": settings.model_dump(mode="json"), "seed": self.workflow.run.seed}
         parents = [trained, flow.split(), self.warm.split()]
 
         def write(folder: Path) -> dict[str, Any]:
@@ -145,7 +154,7 @@ class ColdStart:
             return found.summary
 
         name = f"{trained.manifest['name']}-{how.replace(' ', '_')}"
-        made: Artifact = flow.store.build("evaluation", name, config=key, parents=parents, write=write)
+        made: Artifact = flow.store.build("evaluation", name, config=about, parents=parents, write=write)
         return Evaluation.load(made.path) if made.manifest["results"] else None
 
     def item_figures(self, config: Mapping[str, Any]) -> dict[tuple[str, str], Evaluation]:
