@@ -48,7 +48,7 @@ class Facts:
         """Collect the facts; times count only where they are days (an order 0, 1, 2 … is none)."""
         none = np.zeros(0, dtype=np.float32)
         ratings = (none, none)
-        if train.rating is not None and np.nanstd(train.rating) > 0:
+        if train.rating is not None and len(np.unique(train.rating[np.isfinite(train.rating)])) > 1:
             ratings = tuple(_means(train.rating, of, n) for of, n in _sides(train))
         days: tuple[np.ndarray, ...] = (none, none, np.zeros((0, 0), np.float32), none)
         if train.timestamp is not None and np.ptp(train.timestamp) > 2 * SEASON_DAYS * DAY:
