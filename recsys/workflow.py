@@ -23,6 +23,7 @@ from recsys.core.runtime import Run, to_stderr
 from recsys.core.values import Dataset, FitLog, ItemFeatures, Split
 from recsys.data import SOURCES
 from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset, load_features
+from recsys.data.pictures import relocated
 from recsys.data.splits import SplitSettings, load_split, make_split, save_split
 from recsys.evaluation.knockout import Knockout, knocked_out
 from recsys.evaluation.task import EvaluationSettings
@@ -228,7 +229,7 @@ class Workflow:
         def write(folder: Path) -> dict[str, Any]:
             tables = source.tables(raw, run=self.run)
             counts = canonicalise(tables, settings.prepare, settings.source, folder, run=self.run)
-            return {"counts": [asdict(count) for count in counts]}
+            return {"counts": [asdict(count) for count in counts], "raw": str(raw.absolute())}
 
         return self.store.build("data", settings.source, config=config, write=write)
 
@@ -394,7 +395,16 @@ class Workflow:
 
     @cached_property
     def dataset(self) -> Dataset:
-        return load_dataset(self.data().path)
+        found = load_dataset(self.data().path)
+        return replace(found, item_table=relocated(found.item_table, *self._raw_then_and_now()))
+
+    def _raw_then_and_now(self) -> tuple[Path, Path]:
+        """Return where the raw files lay when they were read, and where the same files lie now."""
+        about, settings = self.data(), self.config.data
+        now = self._raw.absolute()
+        before = Path(about.manifest["results"].get("raw", now))
+        ours = about.config["source"] == settings.source and now.is_dir()  # else it was adopted from a ranker
+        return before, now if ours else before
 
     @cached_property
     def loaded_split(self) -> Split:

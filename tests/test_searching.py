@@ -209,3 +209,15 @@ def test_mistakes_are_two_lines_and_status_2(config: Path, tmp_path: Path) -> No
     unwritable = call("search", "red", *c, "--sheet", str(tmp_path / "file" / "x.png"))
     assert unwritable.exit_code == 2
     assert "Choose another place" in unwritable.stderr
+
+
+def test_pictures_are_found_where_the_same_data_lie_now(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    config = write_world(tmp_path / "before")
+    settings = (f"run.artifacts={str(tmp_path / 'artifacts')!r}", "items.text=none")
+    first = Workflow(read_config(config, settings), log=lambda message: None).data()
+    (tmp_path / "before").rename(tmp_path / "after")
+    moved = (*settings, f"data.raw={str(tmp_path / 'after')!r}")
+    later = Workflow(read_config(tmp_path / "after" / config.name, moved), log=lambda message: None)
+    assert later.data().path == first.path  # a copy of the same data is the same data
+    assert later.items(["image"])["image"].manifest["results"]["encoded"] == 4 * EACH

@@ -68,6 +68,15 @@ def resolve(items: pl.DataFrame, folder: Path, counts: list[Count]) -> pl.DataFr
     return items.select(list(ITEM_SCHEMA))
 
 
+def relocated(items: pl.DataFrame, before: Path, now: Path) -> pl.DataFrame:
+    """Return the item table with pictures below folder ``before`` looked for in the same places below ``now``."""
+    if before == now:
+        return items
+    old, start = str(before) + os.sep, len(str(before))
+    moved = [str(now) + path[start:] if path and path.startswith(old) else path for path in items["image"]]
+    return items.with_columns(pl.Series("image", moved, dtype=pl.String))
+
+
 def _locate(name: str | None, base: str) -> tuple[str | None, str | None]:
     """Return the path or URL of one image cell, and the fault where there is none."""
     name = (name or "").strip()
