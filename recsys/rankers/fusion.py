@@ -23,7 +23,8 @@ from recsys.rankers.blending import Candidates, learn_weights, rank_votes, stand
 from recsys.rankers.stacking import Facts, from_array, to_array, train_trees
 from recsys.rankers.store import make_ranker
 
-BATCH = 512  # users whose candidates are collected at a time
+BATCH = 512  # users whose candidates are collected at a time, fewer where that were more than
+NUMBERS = 2**24  # scores of a member: 64 MiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ class Fusion:
         """Get the members fitted, then learn the weights.
 
         Raises:
-            RankerError: there is no validation part to learn from.
+            RankerError: there is no validation part to learn from, or none of its users is in train.
         """
         if valid is None and self.settings.objective != "equal":
             raise RankerError("ranker fusion", "has no validation part to learn weights from", "Give the split one.")
@@ -125,8 +126,8 @@ class Fusion:
         if chosen.objective != "trees":
             return _Sum(weights)
         truth, rows, gains = held_out.matrix, [], []
-        for start in range(0, len(users), BATCH):
-            part = users[start : start + BATCH]
+        for batch in _batches(len(users), train.n_items):
+            part = users[batch]
             found = self._tops(Query.of_users(train, part), weights)
             rows.append(found.rows)
             gains.append(_marked(truth[part], found.items))
@@ -145,11 +146,17 @@ class Fusion:
         return found
 
     def _candidates(self, train: Interactions, held_out: Interactions, run: Run) -> tuple[np.ndarray, Candidates]:
-        """Return the users with held-out items, and what the members' lists say of their candidates."""
+        """Return the users with held-out items, and what the members' lists say of their candidates.
+
+        Raises:
+            RankerError: there are no such users.
+        """
         users = np.flatnonzero((held_out.user_counts > 0) & (train.user_counts > 0))
+        if not len(users):
+            cause = "no user has interactions both in train and in validation to learn weights from"
+            raise RankerError("ranker fusion", cause, "Choose other split settings, or ranker.objective=equal.")
         truth, parts = held_out.matrix[users], []
-        for start in run.bar(range(0, len(users), BATCH), "fusion"):
-            rows = slice(start, start + BATCH)
+        for rows in run.bar(_batches(len(users), train.n_items), "fusion"):
             votes = self._votes(Query.of_users(train, users[rows]))
             parts.append(Candidates.of(votes, truth[rows], self.settings.candidates))
         return users, Candidates.joined(parts)
@@ -238,6 +245,12 @@ class Fusion:
         for place, member in enumerate(self.members):
             start = f"{place}."
             member.restore({key[len(start) :]: array for key, array in state.items() if key.startswith(start)})
+
+
+def _batches(n_users: int, n_items: int) -> list[slice]:
+    """Return runs of users whose scores are held at the same time."""
+    size = max(1, min(BATCH, NUMBERS // n_items))
+    return [slice(start, start + size) for start in range(0, n_users, size)]
 
 
 def _marked(truth: sp.csr_array, items: np.ndarray) -> np.ndarray:

@@ -15,8 +15,9 @@ from test_workflow import make_raw, workflow
 from recsys.core.config import Settings as BaseSettings
 from recsys.core.errors import ConfigError, RankerError
 from recsys.core.runtime import Run
-from recsys.core.values import FitLog, Histories, ItemFeatures, Query, Split
+from recsys.core.values import TEST, VALID, FitLog, Histories, ItemFeatures, Query, Split
 from recsys.evaluation.evaluator import EvaluationSettings, evaluate, make_validator
+from recsys.rankers import fusion
 from recsys.rankers.blending import (
     ABSENT,
     Candidates,
@@ -309,6 +310,26 @@ def test_refusals_name_the_remedy() -> None:
         ranker.fit(world.train, ItemFeatures(), run=QUIET)
     equal = make_ranker({"name": "fusion", "members": list(CLOSED), "objective": "equal"})
     equal.fit(world.train, ItemFeatures(), run=QUIET)  # has nothing to learn there
+
+
+@pytest.mark.parametrize("objective", ["softmax", "trees"])
+def test_validation_users_who_are_all_new_are_refused_in_words(objective: str) -> None:
+    world = blocks()
+    new = world.valid.user_idx[0]
+    part = np.where(world.dataset.interactions.user_idx == new, VALID, np.where(world.part == VALID, TEST, world.part))
+    with pytest.raises(RankerError, match="no user has interactions both in train and in validation"):
+        fused(Split(world.dataset, part.astype(np.uint8), "global_time"), CLOSED, objective=objective)
+
+
+def test_many_items_are_scored_for_fewer_users_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, asked, score = blocks(), [], EASE.score
+    whole, _ = fused(world, CLOSED, objective="softmax")
+    monkeypatch.setattr(fusion, "NUMBERS", 5 * world.train.n_items)
+    monkeypatch.setattr(EASE, "score", lambda self, query: asked.append(len(query)) or score(self, query))
+    users = np.flatnonzero((world.valid.user_counts > 0) & (world.train.user_counts > 0))
+    found, known = whole._candidates(world.train, world.valid, QUIET)
+    assert max(asked) == 5
+    assert sum(asked) == len(users) == len(found) == len(known.gains)
 
 
 # -- in a workflow -------------------------------------------------------------------------------------------
