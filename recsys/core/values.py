@@ -315,8 +315,8 @@ class ItemFeatures:
         return modality in self.matrices
 
     def present(self, modality: str) -> np.ndarray:
-        """Return which items have that modality, bool ``[n_items]``."""
-        return ~np.isnan(self.matrices[modality]).any(axis=1)
+        """Return which items have that modality, bool ``[n_items]``: a row with an infinite number is no vector."""
+        return np.isfinite(self.matrices[modality]).all(axis=1)
 
     def unit(self, modality: str) -> np.ndarray:
         """Return rows centred on the mean of those present and scaled to length 1, float32; absent rows are 0.

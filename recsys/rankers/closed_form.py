@@ -15,13 +15,13 @@ ROWS = 256  # of the item matrix worked on at a time
 MEMINFO = Path("/proc/meminfo")
 
 
-def refuse_too_many(n_items: int, ranker: str) -> None:
+def refuse_too_many(n_items: int, ranker: str, bytes_a_pair: int = BYTES_A_PAIR) -> None:
     """Refuse item matrices that cannot be held, before hours are spent.
 
     Raises:
-        RankerError: ``12 n_items^2`` bytes are more than there are.
+        RankerError: ``bytes_a_pair n_items^2`` bytes are more than there are.
     """
-    needed, there = BYTES_A_PAIR * n_items**2, available_memory()
+    needed, there = bytes_a_pair * n_items**2, available_memory()
     if there is not None and needed > there:
         raise RankerError(
             f"{ranker} with {n_items:,} items",

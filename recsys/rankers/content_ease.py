@@ -13,7 +13,7 @@ from recsys.core.config import Settings as BaseSettings
 from recsys.core.protocols import Validator
 from recsys.core.runtime import Run, stopwatch
 from recsys.core.values import FitLog, Interactions, ItemFeatures
-from recsys.rankers.closed_form import gram_matrix, item_regression, refuse_too_many
+from recsys.rankers.closed_form import BYTES_A_PAIR, gram_matrix, item_regression, refuse_too_many
 from recsys.rankers.content import chosen_features, content_rows, modality_weights
 from recsys.rankers.linear import LinearItemRanker
 
@@ -25,7 +25,8 @@ class ContentEASE(LinearItemRanker):
     diagonal: the closed form of EASE, whose Gram matrix gets ``strength sum_m w_m F_m F_m^T`` added (collective).
     With ``added > 0`` the regression of the features alone, ``regularisation_added``, is mixed in (Add-EASE):
     ``B = (1 - added) B_collective + added B_content``. An item that nobody took has a row and a column all the
-    same, from its content. Memory and time are those of EASE.
+    same, from its content. Memory and time are those of EASE,
+    with ``added`` 4/3 of the memory and twice the time.
     """
 
     uses_features = True
@@ -48,23 +49,30 @@ class ContentEASE(LinearItemRanker):
             RankerError: there are no features, the item matrix does not fit into memory, or it is singular.
         """
         chosen = chosen_features(features, self.settings.modalities, "content_ease")
-        refuse_too_many(train.n_items, "content_ease")
+        refuse_too_many(train.n_items, "content_ease", BYTES_A_PAIR + (4 if self.settings.added else 0))
         with stopwatch() as times:
             rows = content_rows(chosen, modality_weights(chosen, self.settings.weights, "content_ease"))
             self.weights = self._solve(train, rows)
         return FitLog(best=dict(valid(self)) if valid else {}, **times)
 
     def _solve(self, train: Interactions, rows: np.ndarray) -> np.ndarray:
+        """Return the weights; what a regression overwrote is let go at once."""
         chosen = self.settings
-        gram = gram_matrix(train.matrix)
-        add_kernel(gram, rows, chosen.strength)
-        weights = item_regression(gram, chosen.regularisation)
+        weights = item_regression(with_kernel(gram_matrix(train.matrix), rows, chosen.strength), chosen.regularisation)
         if chosen.added:
-            content = np.zeros((len(rows), len(rows)))
-            add_kernel(content, rows, 1.0)
+            kernel = with_kernel(np.zeros((len(rows), len(rows))), rows, 1.0)
+            content = item_regression(kernel, chosen.regularisation_added)
+            del kernel
+            content *= chosen.added
             weights *= 1.0 - chosen.added
-            weights += chosen.added * item_regression(content, chosen.regularisation_added)
+            weights += content
         return weights
+
+
+def with_kernel(gram: np.ndarray, rows: np.ndarray, strength: float) -> np.ndarray:
+    """Return ``gram`` itself with ``strength * rows @ rows.T`` added."""
+    add_kernel(gram, rows, strength)
+    return gram
 
 
 def add_kernel(gram: np.ndarray, rows: np.ndarray, strength: float, block: int = 1024) -> None:

@@ -141,6 +141,18 @@ def test_content_ease_refuses_more_items_than_memory_holds(monkeypatch: pytest.M
     monkeypatch.setattr(closed_form, "available_memory", lambda: 12 * 23**2 - 1)
     with pytest.raises(RankerError, match="content_ease with 23 items"):
         fitted("content_ease", train, features)
+    monkeypatch.setattr(closed_form, "available_memory", lambda: 12 * 23**2)
+    fitted("content_ease", train, features)
+    with pytest.raises(RankerError, match="content_ease with 23 items"):
+        fitted("content_ease", train, features, added=0.5)  # has two regressions' weights at a time
+
+
+def test_an_infinite_number_makes_a_row_absent_and_harms_no_other() -> None:
+    train, features = crowd()
+    broken, absent = features["text"].copy(), features["text"].copy()
+    broken[3, 1], absent[3] = np.inf, np.nan
+    wanted = fitted("content_ease", train, ItemFeatures({"text": absent})).weights
+    np.testing.assert_array_equal(fitted("content_ease", train, ItemFeatures({"text": broken})).weights, wanted)
 
 
 # -- both: worlds, newcomers, reasons, refusals ----------------------------------------------------------------
