@@ -101,7 +101,8 @@ class ContentRanker(VectorRanker):
                     "Give the same modalities in the same sizes, NaN rows where an item has none.",
                 )  # fmt: skip
         other = type(self)(self.settings)
-        module = other._module(train, {name: features.unit(name) for name in sizes}, torch.device("cpu"))
+        with torch.random.fork_rng(devices=[]):  # first numbers are drawn, and overwritten
+            module = other._module(train, {name: features.unit(name) for name in sizes}, torch.device("cpu"))
         learned = {key[len(LEARNED) :]: value for key, value in self._arrays.items() if key.startswith(LEARNED)}
         module.adopt(learned)
         module.eval()

@@ -121,6 +121,13 @@ class ReadsFeatures:
         assert np.isfinite(other.score(query)).all()
         np.testing.assert_array_equal(fitted.score(query), before)
 
+    def test_swapping_features_draws_no_random_number(self, fitted: Any, world: Split) -> None:
+        import torch
+
+        before = torch.get_rng_state()
+        fitted.with_features(self.features(world))
+        assert torch.equal(torch.get_rng_state(), before)
+
     def test_a_modality_knocked_out_is_scored(self, fitted: Any, world: Split) -> None:
         matrices = {name: np.full_like(matrix, np.nan) for name, matrix in self.features(world).matrices.items()}
         kept = {**matrices, "text": self.features(world)["text"]}
