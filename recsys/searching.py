@@ -57,8 +57,9 @@ class Search:
 
         Args:
             text: a sentence or a few words.
-            by: ``"text"`` compares with item texts, ``"image"`` with pictures through the joint space, ``"both"``
-                with the two. Default: both where there are pictures and enough pairs to learn from, else text.
+            by: ``"text"`` compares with item texts, ``"image"`` with pictures (where one encoder made both, as they
+                are, else through the joint space), ``"both"`` with the two. Default: both where there are pictures
+                and, for a joint space, enough pairs to learn from; else text.
             k: length of the list.
 
         Raises:
@@ -73,8 +74,10 @@ class Search:
         vector = np.asarray(encoder.encode([text], "text", run=self.workflow.run), dtype=np.float32)  # [1, text_dim]
         scores = {}
         if "text" in wanted:
-            scores["text"] = self._unit_text @ (vector[0] / np.linalg.norm(vector[0]))  # [n_items]
-        if "image" in wanted:
+            scores["text"] = self._unit("text") @ (vector[0] / np.linalg.norm(vector[0]))  # [n_items]
+        if "image" in wanted and name == self.workflow.config.items.image:
+            scores["image"] = self._unit("image") @ (vector[0] / np.linalg.norm(vector[0]))
+        elif "image" in wanted:
             try:
                 space = self._joint
             except DataError as error:
@@ -118,9 +121,9 @@ class Search:
             raise DataError(f"search in {self.dataset.name}", "no item is encoded", "See: recsys encode --help")
         return found
 
-    @cached_property
-    def _unit_text(self) -> np.ndarray:
-        rows = self.features["text"]
+    def _unit(self, modality: str) -> np.ndarray:
+        """Return rows of length 1, ``[n_items, dim]``; a NaN row stays one."""
+        rows = self.features[modality]
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     @cached_property

@@ -163,3 +163,11 @@ def test_vectors_of_contents_read_otherwise_are_others(config: Path, monkeypatch
     monkeypatch.setattr(encoding, "ENCODING", encoding.ENCODING + 1)
     assert workflow(config, *plain).items()["image"].key != before
     assert sum(calls) > 100
+
+
+def test_words_are_compared_with_pictures_as_they_are_where_one_encoder_made_both(config: Path, tmp_path: Path) -> None:
+    both = ("items.describe.describer=none", "items.text=test_describing:Both", "items.image=test_describing:Both")
+    found = Search(workflow(config, *both, artifacts=tmp_path)).by_words("red", "image", k=40)
+    assert {item.item_id.rstrip("0123456789") for item in found} == {"red"}
+    assert [item.score for item in found] == pytest.approx([1.0] * 40)  # cosines of that space itself
+    assert not (tmp_path / "joint").exists()  # nothing had to be learned
