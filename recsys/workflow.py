@@ -333,7 +333,7 @@ class Workflow:
         metric = self.config.evaluation.metric
         code = source_key(RANKERS.load(chosen["name"]))
         config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric, "code": code}
-        config |= {"knockout": knockout.to_dict()} if knockout else {}
+        config |= {"knockout": knockout.to_dict(), "knockout_code": source_key(Knockout)} if knockout else {}
 
         def fitted(member: Mapping[str, Any]) -> Ranker:
             return load_ranker(self.train(member, knockout=knockout).path)

@@ -17,7 +17,7 @@ from recsys.core.artifact import file_hash, write_json
 
 DIGESTS = ".digests.json"
 PACKAGE = Path(__file__).resolve().parents[1]
-SHARED = ("recsys.rankers.", "recsys.items.", "recsys.graph.")  # whose code decides what is learned and encoded
+SHARED = ("recsys.rankers.", "recsys.items.", "recsys.graph.", "recsys.core.values")  # what is learned and encoded
 
 
 def fingerprint(content: Any) -> str:
@@ -81,8 +81,8 @@ def _read(path: Path) -> dict[str, str]:
 def source_key(kind: type) -> str:
     """Return a hash of the code that a plug-in is made of: changed code is another result.
 
-    That is its own file and, of this package, what it imports below ``rankers``, ``items`` and ``graph``, and what
-    that imports. Registries (``__init__``) are left out: one more name in them changes nobody's numbers.
+    That is its own file and, of this package, what it imports below ``rankers``, ``items`` and ``graph``, the values
+    that flow between them, and what those import. Registries (``__init__``) are left out: one more name in them changes nobody's numbers.
     For other code see ``schema`` of ``ArtifactStore.build``.
     """
     try:

@@ -47,6 +47,8 @@ class _Tops:
 class Fusion:
     """``score(u, i) = sum_m w_m vote(rank_m(u, i))``, ``w >= 0`` learned on validation, where members never trained.
 
+    (Members that stop early chose their epoch there, so a fusion's figure on validation is a little too good.)
+
     A vote is ``log((n_items + 10) / (rank + 10))``: members' scores have units of their own, their ranks have not.
     With ``objective = "trees"`` the first ``reranked`` items of that sum are put in order by the sum and by boosted
     trees together, that see all votes and scores and a few facts (how popular, how rated, how new; for whom and when).

@@ -18,8 +18,8 @@ from recsys.core.values import ITEM_SCHEMA, Count, Tables
 from recsys.data.reading.files import TABS, need, only
 from recsys.data.reading.tables import scan_table
 from recsys.data.sources._columns import PARTS, interactions, no_items, of_part, part_of
-from recsys.data.sources._movies import chosen, with_posters
 from recsys.data.sources._items import find_features, last_number, load_array, read_items
+from recsys.data.sources._movies import chosen, with_posters
 
 
 class MMRec:
