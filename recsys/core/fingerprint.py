@@ -82,8 +82,8 @@ def source_key(kind: type) -> str:
     """Return a hash of the code that a plug-in is made of: changed code is another result.
 
     That is its own file and, of this package, what it imports below ``rankers``, ``items`` and ``graph``, the values
-    that flow between them, and what those import. Registries (``__init__``) are left out: one more name in them changes nobody's numbers.
-    For other code see ``schema`` of ``ArtifactStore.build``.
+    that flow between them, and what those import. Registries (``__init__``) are left out: one more name in them
+    changes nobody's numbers. For other code see ``schema`` of ``ArtifactStore.build``.
     """
     try:
         own = inspect.getsource(inspect.getmodule(kind))
