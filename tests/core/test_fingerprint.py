@@ -60,7 +60,9 @@ def key() -> str:
     return source_key(type("Mine", (), {"__module__": "plug_in_of_test"}))
 
 
-@pytest.mark.parametrize("name", ["rankers/near.py", "graph/far.py", "items/late.py", "../plug_in_of_test.py"])
+@pytest.mark.parametrize(
+    "name", ["rankers/near.py", "graph/far.py", "items/late.py", "core/values.py", "../plug_in_of_test.py"]
+)
 def test_code_that_a_plug_in_rests_on_is_in_its_key(package: Path, name: str) -> None:
     before = key()
     assert key() == before
