@@ -16,7 +16,7 @@ from recsys.evaluation.metrics import METRICS, catalogue, parse_metric, per_user
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.segments import long_tail, tail_recall
 from recsys.evaluation.task import EvaluationSettings, Part, Task, make_task, protocol_of
-from recsys.evaluation.topk import top_k
+from recsys.evaluation.topk import top_k, undecided
 
 if TYPE_CHECKING:
     from recsys.core.protocols import Scorer, Validator
@@ -36,11 +36,12 @@ def known_to(ranker: Scorer, query: Query) -> np.ndarray:
 
 def rank(
     ranker: Scorer, task: Task, k: int, *, batch_size: int | None, name: str, run: Run | None = None
-) -> tuple[np.ndarray, dict[str, float]]:
-    """Return the top ``k`` items of every user of the task, int32 ``[n, k]``, and the seconds it took.
+) -> tuple[np.ndarray, dict[str, float], np.ndarray]:
+    """Return the top ``k`` items of every user, int32 ``[n, k]``, the seconds it took, and who got popular items.
 
-    Users whom a ranker cannot score (``ScoresSome``) get the train's most popular items: somebody has to be shown
-    something, and dropping those users would flatter the ranker. Each user for himself, whatever the batch.
+    Users whom a ranker cannot score (``ScoresSome``), and those without any history to whom it gives equal scores,
+    get the train's most popular items, bool ``[n]``: somebody has to be shown something, dropping those users would
+    flatter the ranker, and serving does so, too. Each user for himself, whatever the batch.
 
     Raises:
         RankerError: scores of a wrong shape, or not finite.
@@ -50,31 +51,36 @@ def rank(
     top_items = np.empty((len(task.users), k), dtype=np.int32)
     seconds = {"score_s": 0.0, "rank_s": 0.0}
     known = known_to(ranker, task.query)
+    popular = ~known
     if run is not None and not known.all():
         run.log(f"{name} cannot score {np.count_nonzero(~known):,} users: they are shown what is most popular in train")
     starts = range(0, len(task.users), size)
     for start in run.bar(starts, f"rank {name}") if run else starts:
         rows = slice(start, min(start + size, len(task.users)))
         with stopwatch() as scoring:
-            scores = _scores(ranker, task, rows, known[rows], name)
+            scores, popular[rows] = _scores(ranker, task, rows, known[rows], name)
         with stopwatch() as ranking:
             top_items[rows] = top_k(scores, k, seen=task.seen[rows], name=name)[0]
         seconds["score_s"] += scoring["wall_s"]
         seconds["rank_s"] += ranking["wall_s"]
-    return top_items, seconds
+    return top_items, seconds, popular
 
 
-def _scores(ranker: Scorer, task: Task, rows: slice, known: np.ndarray, name: str) -> np.ndarray:
-    """Return ``[b, n_items]``: the ranker's scores of the users it knows, popularity for the others."""
-    asked = np.arange(rows.start, rows.stop)[known]
+def _scores(ranker: Scorer, task: Task, rows: slice, known: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``[b, n_items]``, the ranker's scores or popularity, and for whom it is popularity, bool ``[b]``."""
+    everybody = np.arange(rows.start, rows.stop)
+    asked = everybody[known]
     scores = _score(ranker, task.query, asked, len(task.popularity), name) if len(asked) else None
-    if scores is not None and known.all():
-        return scores
+    popular = ~known
+    if scores is not None:
+        popular[known] = undecided(scores, task.query.histories.take(asked))
+        if not popular.any():
+            return scores, popular
     filled = np.tile(task.popularity, (len(known), 1))
     if scores is not None:
         filled = filled.astype(scores.dtype, copy=False)  # float64 scores must not be rounded
-        filled[known] = scores
-    return filled
+        filled[~popular] = scores[~popular[known]]
+    return filled, popular
 
 
 def _score(ranker: Scorer, query: Query, asked: np.ndarray, n_items: int, name: str) -> np.ndarray:
@@ -97,9 +103,9 @@ def evaluate(
 ) -> Evaluation:
     """Measure a fitted ranker on a part of a split, by full ranking.
 
-    Evaluated are all users with at least one interaction in the part, cold ones included; those whom the ranker
-    cannot score are shown popular items, and the protocol counts them (``users_by_popularity``). The result does not
-    depend on ``batch_size`` as long as the ranker scores each query by itself.
+    Evaluated are all users with at least one interaction in the part, cold ones included; those of whom the ranker
+    can say nothing (``rank``) are shown popular items, and the protocol counts them (``users_by_popularity``). The
+    result does not depend on ``batch_size`` as long as the ranker scores each query by itself.
 
     Raises:
         DataError: the part is empty.
@@ -107,7 +113,9 @@ def evaluate(
     """
     name = name or type(ranker).__name__
     task = make_task(split, settings, part)
-    top_items, seconds = rank(ranker, task, max(settings.ks), batch_size=settings.batch_size, name=name, run=run)
+    top_items, seconds, popular = rank(
+        ranker, task, max(settings.ks), batch_size=settings.batch_size, name=name, run=run
+    )
     with stopwatch() as measuring:
         train = split.train
         table = per_user(top_items, task.truth, settings.ks, settings.metrics)
@@ -115,7 +123,7 @@ def evaluate(
         table = table.insert_column(0, pl.Series("user_idx", task.users))
         table = table.insert_column(1, pl.Series("n_history", train.user_counts[task.users]))
         shown = catalogue(top_items, train.item_counts, np.count_nonzero(train.user_counts), settings.ks)
-        by_popularity = int(np.count_nonzero(~known_to(ranker, task.query)))
+        by_popularity = int(popular.sum())
         told = {"users_by_popularity": by_popularity} if by_popularity else {}
         protocol = protocol_of(split, task, settings) | told
     return Evaluation(
@@ -146,7 +154,7 @@ class _Validation:
 
     def __call__(self, ranker: Scorer) -> Mapping[str, float]:
         name = type(ranker).__name__
-        top_items, _ = rank(ranker, self.task, self.k, batch_size=self.batch_size, name=name)
+        top_items, *_ = rank(ranker, self.task, self.k, batch_size=self.batch_size, name=name)
         hits = self.task.truth.hits(top_items)
         n_truth = self.task.truth.n_truth
         return {f"{name}@{self.k}": float(METRICS[name](hits, n_truth, self.k).mean()) for name in self.names}

@@ -15,7 +15,7 @@ from recsys.core.protocols import Explains, HasEmbeddings, Ranker
 from recsys.core.values import Dataset, Interactions, Query, Split
 from recsys.data.canonical import load_dataset
 from recsys.data.splits import load_split
-from recsys.evaluation.topk import top_k
+from recsys.evaluation.topk import top_k, undecided
 from recsys.rankers.store import load_ranker
 from recsys.serving.catalogue import Catalogue, Names, as_list, is_one
 
@@ -147,40 +147,35 @@ class Recommender:
 
     def _lists(self, query: Query, k: int, banned: np.ndarray, reasons: bool) -> list[list[Recommendation]]:
         scores = self.ranker.score(query)  # [n, n_items]
-        nothing_known = (np.diff(query.histories.indptr) == 0) & (query.user_idx < 0)
-        if nothing_known.any():  # nothing to go on: what most people take
-            scores = np.where(nothing_known[:, None], self.known.item_counts.astype(np.float32), scores)
+        popular = undecided(scores, query.histories)
+        if popular.any():  # nothing to go on: what most people take
+            scores = np.where(popular[:, None], self.known.item_counts.astype(np.float32), scores)
         name, seen = type(self.ranker).__name__, query.histories.matrix()
         items, values = top_k(scores, min(k, scores.shape[1]), seen=seen, banned=banned, name=name)
-        return [
-            self._list(query.take(np.array([row])), items[row], values[row], reasons, bool(nothing_known[row]))
-            for row in range(len(query))
-        ]
+        return [self._list(query.take(np.array([row])), items[row], values[row], reasons) for row in range(len(query))]
 
-    def _list(
-        self, query: Query, items: np.ndarray, values: np.ndarray, reasons: bool, popular: bool
-    ) -> list[Recommendation]:
+    def _list(self, query: Query, items: np.ndarray, values: np.ndarray, reasons: bool) -> list[Recommendation]:
         items, values = items[items >= 0], values[items >= 0]
-        why = self._reasons(query, items, popular) if reasons else [()] * len(items)
+        why = self._reasons(query, items) if reasons else [()] * len(items)
         rows = self.dataset.item_table[items].iter_rows(named=True)
         return [
             Recommendation(row["item_id"], row["title"] or row["item_id"], score, tuple(row["attributes"]), because)
             for row, score, because in zip(rows, values.tolist(), why, strict=True)
         ]
 
-    def reasons(self, query: Query, item: int, *, popular: bool = False) -> tuple[Reason, ...]:
+    def reasons(self, query: Query, item: int) -> tuple[Reason, ...]:
         """Return what in the history speaks most for ``item`` (the query holds one user).
 
         For linear rankers the shares are exact parts of the score; for others they are the history's
         nearest items in the ranker's own space, and say so; where a ranker has neither, how many took it.
         """
-        return self._reasons(query, np.array([item]), popular)[0]
+        return self._reasons(query, np.array([item]))[0]
 
-    def _reasons(self, query: Query, items: np.ndarray, popular: bool) -> list[tuple[Reason, ...]]:
+    def _reasons(self, query: Query, items: np.ndarray) -> list[tuple[Reason, ...]]:
         history = query.histories[0]
         taken = [Reason(f"{n:,} of {self.known.n_users:,} users took it") for n in self.known.item_counts[items]]
         named: list[tuple[Reason, ...]] = [()] * len(items)
-        if popular or not len(history):
+        if not len(history):
             pass
         elif isinstance(self.ranker, Explains):
             parts = self._contributions(query, items)  # [n, len(history)]

@@ -22,6 +22,7 @@ from recsys.evaluation import segments as segments_module
 from recsys.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate, make_validator
 from recsys.evaluation.significance import compare
 from recsys.evaluation.task import make_task
+from recsys.evaluation.topk import top_k
 
 SMALL = EvaluationSettings(ks=(2, 5), metric="ndcg@5", resamples=200)
 
@@ -193,6 +194,20 @@ def test_users_whom_a_ranker_cannot_score_are_shown_what_is_popular(run, size, d
     assert found.protocol == expected.protocol | {"users_by_popularity": 2}
     assert lines == ["members cannot score 2 users: they are shown what is most popular in train"]
     assert compare([found, replace(expected, name="other")], "other", "ndcg@5", 100)["p"][0] == 1.0
+
+
+@pytest.mark.parametrize(("scores_of_the_new", "shown", "counted"), [([7, 7, 7, 7], 1, 2), ([0, 0, 0, 9], 3, 0)])
+def test_new_users_with_equal_scores_are_shown_what_is_popular(run, scores_of_the_new, shown, counted):
+    # Item 1 is taken twice, item 0 once. Users 2 and 3 are new; user 0 has a history: equal scores stay equal scores.
+    split = make_split([0, 1, 1, 2, 3, 0], [1, 1, 0, 1, 2, 3], [0, 0, 0, 2, 2, 2], 4, 4)
+    settings = EvaluationSettings(ks=(1,), metric="recall@1")
+    ranker = TableRanker(np.array([[5, 5, 5, 5], [0, 0, 0, 0], [0, 0, 0, 0], scores_of_the_new]))
+    found = evaluate(ranker, split, settings, run=run)
+    assert found.per_user["user_idx"].to_list() == [0, 2, 3]
+    assert found.top_items[1:, 0].tolist() == [shown, shown]
+    assert found.protocol.get("users_by_popularity", 0) == counted
+    first = top_k(np.array([[5.0, -9.0, 5.0, 5.0]]), 1)[0]  # item 1 is his own
+    assert found.top_items[0] == first[0]
 
 
 def test_the_validator_asks_whom_a_ranker_can_score():
