@@ -7,32 +7,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torch.func import functional_call
 
 from recsys.core.values import Interactions
 from recsys.graph.interaction import InteractionGraph
 from recsys.graph.layers import LightConv
 from recsys.graph.propagation import SparseMatrix
 from recsys.rankers.losses import bpr_loss
+from recsys.rankers.mmssl_attention import CrossModalAttention, unit_rows
 from recsys.rankers.mmssl_batches import Batch
-from recsys.rankers.mmssl_parts import (
-    Content,
-    Critic,
-    CrossModalAttention,
-    augmented,
-    contrast,
-    gradient_penalty,
-    modality_graphs,
-    search_neighbours,
-)
+from recsys.rankers.mmssl_critic import Critic, augmented, generated_sums, generators, gradient_penalty
+from recsys.rankers.mmssl_parts import Content, MeanOfLayers, contrast, modality_graphs, search_neighbours
 from recsys.rankers.multimodal import ContentModule
 
 if TYPE_CHECKING:
     from recsys.rankers.mmssl import MMSSL
 
-CONTRASTED = 512  # users of a batch that are told from each other at most: the cost grows with their square
+Vectors = tuple[torch.Tensor, torch.Tensor]  # of users and of items
+CONTRASTED = 256  # users of a batch that are told from each other at most: the cost grows with their square
 
 
 class MMSSLModule(ContentModule):
@@ -90,20 +82,18 @@ class MMSSLModule(ContentModule):
             self.graphs = modality_graphs(self.neighbours, self.n_items, self.embedding.device)
         return (self.graphs @ self.embedding).view(len(self.neighbours), *self.embedding.shape)
 
-    def layers(self, views: torch.Tensor | None) -> list[torch.Tensor]:
-        """Return ``[n_nodes, dim]`` for each layer 0 … L (eq. 7)."""
-        start = self.embedding
-        if self.settings.id_residual:
-            joined = self.attention(views) if self.attention is not None else views.mean(0)
-            start = start + self.settings.id_residual * F.normalize(joined, dim=1)
-        result = [start]
-        for _ in range(self.settings.num_layers):
-            result.append(self.conv(result[-1], self.adjacency))
-        return result
+    def start(self, views: torch.Tensor | None) -> torch.Tensor:
+        """Return layer 0, ``[n_nodes, dim]`` (eq. 7)."""
+        if not self.settings.id_residual:
+            return self.embedding
+        joined = self.attention(views) if self.attention is not None else views.mean(0)
+        return self.embedding + self.settings.id_residual * unit_rows(joined)
 
     def final(self) -> dict[str, torch.Tensor]:
         """Return user and item vectors, what each history item adds to a folded-in user, and projected features."""
-        layers = self.layers(self.views() if self.uses_graphs else None)
+        layers = [self.start(self.views() if self.uses_graphs else None)]
+        for _ in range(self.settings.num_layers):
+            layers.append(self.conv(layers[-1], self.adjacency))
         vectors = sum(layers) / len(layers)
         if self.settings.modality_residual:
             vectors = vectors + self.settings.modality_residual * torch.cat(self.content()).sum(1)
@@ -119,26 +109,34 @@ class MMSSLModule(ContentModule):
         """Return the sum of all terms; the critic learns first, from the same rows."""
         settings = self.settings
         views = self.views() if self.uses_graphs else None
-        layers = self.layers(views)
-        final, content = sum(layers) / len(layers), None
+        mean = MeanOfLayers.apply(self.start(views), self.adjacency, settings.num_layers)  # [n_nodes, dim]
+        users, items, content = mean.index_select(0, batch.users), mean[self.n_users :], None
         if settings.modality_residual or settings.adversarial:
-            content = self.content()
+            content = self.content(batch.users)  # [B, M, dim] and [n_items, M, dim]
         if settings.modality_residual:
-            final = final + settings.modality_residual * torch.cat(content).sum(1)
-        value = self.main(final, batch) + self._penalty(self._occurring(batch), len(batch.positives))
+            users, items = (
+                torch.add(ours, theirs.sum(1), alpha=settings.modality_residual)
+                for ours, theirs in zip((users, items), content, strict=True)
+            )
+        value = self.main(users, items, batch) + self._penalty(self._occurring(batch), len(batch.positives))
         if settings.contrast:
-            users = batch.users[:CONTRASTED]
-            ours = final.index_select(0, users)
-            terms = [contrast(ours, view.index_select(0, users), settings.contrast_temperature) for view in views]
+            told = batch.users[:CONTRASTED]
+            ours = users[: len(told)]
+            terms = [contrast(ours, view.index_select(0, told), settings.contrast_temperature) for view in views]
             value = value + settings.contrast * sum(terms)
         if settings.adversarial:
-            value = value + settings.adversarial * self.adversary(final.detach(), content, batch)
+            value = value + settings.adversarial * self.adversary((users.detach(), items.detach()), content, batch)
         return value
 
-    def main(self, final: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return the BPR loss of the pairs, or the cross-entropy of the positives against all trained items."""
-        vectors = self.unit(final)
-        users, items = vectors.index_select(0, batch.users), vectors[self.n_users :]
+    def main(self, users: torch.Tensor, items: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the BPR loss of the pairs, or the cross-entropy of the positives against all trained items.
+
+        Args:
+            users: of the batch, ``[B, dim]``.
+            items: ``[n_items, dim]``.
+        """
+        if self.settings.similarity == "cosine":
+            users, items = unit_rows(users), unit_rows(items)
         if self.settings.loss == "softmax":
             counts = torch.bincount(batch.rows, minlength=len(users))
             return self._cross_entropy(users, items, (batch.users, counts, batch.rows, batch.positives))
@@ -146,49 +144,43 @@ class MMSSLModule(ContentModule):
         pairs = (items.index_select(0, chosen) for chosen in (batch.positives, batch.negatives))
         return bpr_loss(*((takers * chosen).sum(1) for chosen in pairs))
 
-    def adversary(self, final: torch.Tensor, content: tuple[torch.Tensor, torch.Tensor], batch: Batch) -> torch.Tensor:
-        """Train the critic a step, and return how little it takes the generated rows for observed ones (eq. 7-9)."""
-        users = batch.users[: len(batch.taken)]
-        fake = generated(content[0].index_select(0, users), content[1].index_select(0, batch.columns))  # [M * b, C]
-        real = self._observed(final, users, batch)  # [b, C]
-        loss = self.critic_loss(real, fake.detach(), batch.columns)
+    def adversary(self, final: Vectors, content: Vectors, batch: Batch) -> torch.Tensor:
+        """Train the critic a step, and return how little it takes the generated rows for observed ones (eq. 7-9).
+
+        Args:
+            final: vectors of the batch's users ``[B, dim]`` and of all items ``[n_items, dim]``.
+            content: likewise, ``[B, M, dim]`` and ``[n_items, M, dim]``, unit vectors.
+        """
+        shown = len(batch.taken)
+        rows = generators(content[0][:shown], content[1].index_select(0, batch.columns))
+        real = self._observed(final[0][:shown], final[1].index_select(0, batch.columns), batch.taken)  # [b, C]
+        loss = self.critic_loss(real, (rows[0].detach(), rows[1].detach()), batch.columns)
         self.critic_optimizer.zero_grad()
         loss.backward()
         self.critic_optimizer.step()
-        frozen = {name: parameter.detach() for name, parameter in self.critic.named_parameters()}
-        return -functional_call(self.critic, frozen, (fake, batch.columns)).mean()
+        return -self.critic.frozen(batch.columns, *rows).mean()
 
     @torch.no_grad()
-    def _observed(self, final: torch.Tensor, users: torch.Tensor, batch: Batch) -> torch.Tensor:
-        ours, theirs = (F.normalize(final.index_select(0, x), dim=1) for x in (users, self.n_users + batch.columns))
+    def _observed(self, users: torch.Tensor, items: torch.Tensor, taken: torch.Tensor) -> torch.Tensor:
         temperature = self.settings.gumbel_temperature if self.settings.gumbel else 0.0
-        agreement = self.settings.agreement * (ours @ theirs.T)  # [b, C]
-        return augmented(batch.taken, agreement, scale=self.settings.gumbel_scale, temperature=temperature)
+        agreement = self.settings.agreement * (unit_rows(users) @ unit_rows(items).T)  # [b, C]
+        return augmented(taken, agreement, scale=self.settings.gumbel_scale, temperature=temperature)
 
-    def critic_loss(self, real: torch.Tensor, fake: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    def critic_loss(self, real: torch.Tensor, rows: Vectors, columns: torch.Tensor) -> torch.Tensor:
         """Return what the critic minimises: fake rows low, observed high, slope 1 between them.
 
         Args:
             real: ``[b, C]``.
-            fake: ``[M * b, C]``, the same users once a modality.
+            rows: the ``generators`` of the fake rows, of the same users once a modality.
             columns: which items those are, ``[C]``.
         """
-        told = self.critic(fake, columns).mean() - self.critic(real, columns).mean()
-        penalty = gradient_penalty(self.critic, real.repeat(len(fake) // len(real), 1), fake, columns)
+        vectors = self.critic.shown(columns)
+        real, fake = real @ vectors, generated_sums(*rows, vectors)  # [b, hidden], [M * b, hidden]
+        told = self.critic(fake).mean() - self.critic(real).mean()
+        penalty = gradient_penalty(self.critic, real.repeat(len(fake) // len(real), 1), fake, vectors)
         return told + self.settings.gradient_penalty * penalty
 
     def _occurring(self, batch: Batch) -> torch.Tensor:
         """Return the nodes of the examples: a user once with the softmax, and once a pair with bpr."""
         users = batch.users if self.settings.loss == "softmax" else batch.users[batch.rows]
         return torch.cat([users, self.n_users + batch.positives, self.n_users + batch.negatives])
-
-
-def generated(users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-    """Return each modality's row of cosines for each user, of unit length, ``[M * b, C]`` (eq. 3).
-
-    Args:
-        users: unit vectors ``[b, M, dim]``.
-        items: unit vectors ``[C, M, dim]``.
-    """
-    rows = users.transpose(0, 1) @ items.permute(1, 2, 0)  # [M, b, C]
-    return F.normalize(rows.flatten(0, 1), dim=1)

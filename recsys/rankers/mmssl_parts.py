@@ -1,18 +1,19 @@
-"""The pieces of MMSSL: content through the graph, modality graphs, attention, critic."""
+"""The pieces of MMSSL: content through the graph, modality graphs, layers, contrast."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from recsys.core.values import Interactions
 from recsys.graph.propagation import SparseMatrix
 from recsys.rankers.losses import weighted_logsumexp
+from recsys.rankers.mmssl_attention import unit_rows
 from recsys.rankers.multimodal import xavier
 
 SCORES_AT_ONCE = 2**22  # numbers held while neighbours are searched: 16 MiB
@@ -43,27 +44,69 @@ class Content(nn.Module):
             self.biases[name] = nn.Parameter(torch.zeros(dim))
         self.to_users = SparseMatrix(one_sided(train.matrix), device=device)  # R_u [n_users, n_items]
         self.to_items = SparseMatrix(one_sided(sp.csr_array(train.matrix.T)), device=device)  # R_i
-        alone = torch.from_numpy(train.item_counts == 0).float().unsqueeze(1)
-        self.register_buffer("alone", alone, persistent=False)
+        self.register_buffer("alone", torch.from_numpy(np.flatnonzero(train.item_counts == 0)), persistent=False)
 
     def projected(self) -> torch.Tensor:
         """Return ``F`` of all modalities side by side, ``[n_items, M * dim]``."""
         parts = []
         for name in self.names:
-            raw = getattr(self, f"raw_{name}") @ self.weights[name] + self.biases[name]  # [n_items, dim]
-            parts.append(F.dropout(raw, self.dropout, self.training) * getattr(self, f"has_{name}"))
+            raw = torch.addmm(self.biases[name], getattr(self, f"raw_{name}"), self.weights[name])  # [n_items, dim]
+            kept = getattr(self, f"has_{name}")
+            parts.append(raw * (kept * dropped_out(raw, self.dropout) if self.training and self.dropout else kept))
         return torch.cat(parts, dim=1)
 
-    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return unit vectors of users ``[n_users, M, dim]`` and items ``[n_items, M, dim]``."""
+    def forward(self, chosen: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return unit vectors of users ``[n_users, M, dim]`` and items ``[n_items, M, dim]``.
+
+        Args:
+            chosen: the users wanted, int64; ``None``: all.
+        """
         projected = self.projected()
         users = self.to_users @ projected
-        items = self.to_items @ users + self.alone * projected
-        return self.unit(users), self.unit(items)
+        items = self.to_items @ users
+        if len(self.alone):
+            items = items.index_add(0, self.alone, projected.index_select(0, self.alone))
+        return self.unit(users if chosen is None else users.index_select(0, chosen)), self.unit(items)
 
     def unit(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``[n, M * dim]`` as ``[n, M, dim]`` of unit length each (zeros stay zeros)."""
-        return F.normalize(x.view(len(x), len(self.names), self.dim), dim=2)
+        return unit_rows(x.view(len(x), len(self.names), self.dim))
+
+
+def dropped_out(like: torch.Tensor, share: float) -> torch.Tensor:
+    """Return what dropout multiplies by: 0 for ``share`` of the numbers, the same number above 1 for the others.
+
+    16 random bits a number, so ``share`` is met to 1 in 65,536; a draw of 64 for each took a third of the content's
+    time.
+
+    Args:
+        like: whose shape and device to take.
+        share: in ``[0, 1)``.
+    """
+    limit = min(round(share * 2**16), 2**16 - 1)
+    bits = torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    kept = bits.view(torch.int16)[: like.numel()].view(like.shape) >= limit - 2**15
+    return kept.to(like.dtype).mul_(2**16 / (2**16 - limit))
+
+
+class MeanOfLayers(torch.autograd.Function):
+    """``(x + A x + ... + A^L x) / (L + 1)`` for a symmetric A (eq. 7): summed from within, and its own gradient."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, adjacency: SparseMatrix, num_layers: int) -> torch.Tensor:
+        ctx.adjacency, ctx.num_layers = adjacency, num_layers
+        return mean_of_powers(x, adjacency, num_layers)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return mean_of_powers(gradient.contiguous(), ctx.adjacency, ctx.num_layers), None, None
+
+
+def mean_of_powers(x: torch.Tensor, adjacency: SparseMatrix, num_layers: int) -> torch.Tensor:
+    total = x
+    for _ in range(num_layers):
+        total = adjacency.multiply(total).add_(x)
+    return total / (num_layers + 1)
 
 
 def one_sided(matrix: sp.csr_array) -> sp.csr_array:
@@ -93,11 +136,37 @@ def search_neighbours(
         part = seen[start : start + step].tocoo()
         rows, columns = (torch.from_numpy(array.astype(np.int64)).to(users.device) for array in (part.row, part.col))
         scores[rows, columns] = -torch.inf
-        value, place = scores.topk(min(k, len(candidates)), dim=1)
+        value, place = best_of(scores, min(k, len(candidates)))
         best = torch.where(value > -torch.inf, chosen[place], -1)
         found[start : start + step, : best.shape[1]] = best.int()
     found[torch.from_numpy(train.user_counts == 0).to(users.device)] = -1
     return found
+
+
+def best_of(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ``k`` best of each row and their places, best first, as ``topk`` does, in a fraction of its time.
+
+    They lie in the ``k`` groups of columns with the best heads, so that only heads and those groups are sorted.
+
+    Args:
+        scores: ``[n, C]``.
+        k: at most C.
+    """
+    size = math.isqrt(scores.shape[1] // k) if k else 0  # of a group
+    if size < 2:
+        return scores.topk(k, dim=1)
+    groups = -(-scores.shape[1] // size)
+    whole = groups * (size - 1)  # the last row of groups may be short
+    heads = scores[:, :whole].view(len(scores), size - 1, groups).amax(dim=1)
+    rest = scores[:, whole:]
+    heads[:, : rest.shape[1]] = torch.maximum(heads[:, : rest.shape[1]], rest)
+    first = heads.topk(k, dim=1).indices.unsqueeze(1)  # [n, 1, k]
+    places = first + groups * torch.arange(size, device=scores.device).unsqueeze(1)  # [n, size, k]
+    places = places.flatten(1)
+    beyond = places >= scores.shape[1]
+    values = scores.gather(1, places.masked_fill(beyond, 0)).masked_fill_(beyond, -torch.inf)
+    value, at = values.topk(k, dim=1)
+    return value, places.gather(1, at)
 
 
 def modality_graphs(neighbours: torch.Tensor, n_items: int, device: torch.device) -> SparseMatrix:
@@ -119,104 +188,6 @@ def modality_graphs(neighbours: torch.Tensor, n_items: int, device: torch.device
     return SparseMatrix(sp.csr_array(sp.vstack(graphs, format="csr")), device=device)
 
 
-class CrossModalAttention(nn.Module):
-    """Per node, each modality's vector asks all of them (paper, eq. 6); the answers' mean is put through a layer.
-
-    Values are the vectors themselves, whole for every head. With one modality there is nobody else to ask.
-
-    Args:
-        n_modalities: M.
-        dim: a multiple of ``heads``.
-        heads: H.
-    """
-
-    def __init__(self, n_modalities: int, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(dim, dim, bias=False) if n_modalities > 1 else None
-        self.key = nn.Linear(dim, dim, bias=False) if n_modalities > 1 else None
-        self.output = nn.Linear(heads * dim, dim, bias=False)
-        for weight in self.parameters():
-            nn.init.xavier_uniform_(weight)
-        size = dim // heads
-        head_of = torch.eye(heads).repeat_interleave(size, dim=0) / size**0.5
-        self.register_buffer("head_of", head_of, persistent=False)  # [dim, H]: sums a head's numbers, and scales
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return ``[n, dim]``.
-
-        Args:
-            tokens: ``[M, n, dim]``.
-        """
-        n, dim = tokens.shape[1:]
-        if self.query is None:
-            return self.output(tokens[0].repeat(1, self.heads))
-        # Only differences of keys count in a softmax, so the first one's score is 0: a key less to compute.
-        keys = self.key(tokens[1:] - tokens[:1])  # [M - 1, n, dim]
-        later = (self.query(tokens).unsqueeze(1) * keys) @ self.head_of  # [M, M - 1, n, H]
-        scores = torch.cat([torch.zeros_like(later[:, :1]), later], dim=1)  # [M, M, n, H]
-        shares = scores.softmax(dim=1).mean(dim=0).permute(1, 2, 0)  # [n, H, M], the mean over who asks
-        mixed = shares @ tokens.transpose(0, 1)  # [n, H, dim]
-        return self.output(mixed.reshape(n, self.heads * dim))
-
-
-class Critic(nn.Module):
-    """Tells rows of observed interactions from rows generated by content, on a sample of the columns.
-
-    The first layer has a vector an item, of which those shown are summed, so that it is linear in the items. Without
-    batch norm (the penalty is on each row by itself) and without a bounded output, as WGAN-GP requires
-    (Gulrajani et al., NeurIPS 2017).
-
-    Args:
-        n_items: columns there are.
-        hidden: width of the first layer; the second has half.
-    """
-
-    def __init__(self, n_items: int, hidden: int) -> None:
-        super().__init__()
-        self.items = nn.Parameter(torch.randn(n_items, hidden))  # rows have length 1, so that sums do not explode
-        self.bias = nn.Parameter(torch.zeros(hidden))
-        self.rest = nn.Sequential(
-            nn.LeakyReLU(0.2), nn.LayerNorm(hidden), nn.Linear(hidden, hidden // 2),
-            nn.LeakyReLU(0.2), nn.LayerNorm(hidden // 2), nn.Linear(hidden // 2, 1),
-        )  # fmt: skip
-
-    def forward(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Return one number a row, ``[n]``.
-
-        Args:
-            rows: ``[n, C]``.
-            columns: which item each column is, int64 ``[C]``.
-        """
-        return self.rest(rows @ self.items.index_select(0, columns) + self.bias).squeeze(1)
-
-
-def gradient_penalty(critic: Critic, real: torch.Tensor, fake: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Return ``mean (|d D(x) / d x| - 1)^2`` at points ``x`` drawn between each real row and its fake, a scalar."""
-    share = torch.rand(len(real), 1, device=real.device)
-    between = (share * real + (1 - share) * fake).requires_grad_()  # [n, C]
-    (slope,) = torch.autograd.grad(critic(between, columns).sum(), between, create_graph=True)
-    return (slope.norm(dim=1) - 1).square().mean()
-
-
-def augmented(taken: torch.Tensor, agreement: torch.Tensor, *, scale: float, temperature: float) -> torch.Tensor:
-    """Return observed rows made dense (paper, eq. 8), of unit length, ``[b, C]``.
-
-    ``softmax((A + scale * g) / temperature) + agreement`` with Gumbel noise ``g``: the temperature divides both.
-
-    Args:
-        taken: A, ``[b, C]``.
-        agreement: what the ranker itself thinks, already weighted, ``[b, C]``.
-        scale: of the noise; 0 has none.
-        temperature: 0 leaves the interactions as they are.
-    """
-    rows = taken
-    if temperature:
-        uniform = torch.rand_like(taken).clamp_(1e-9, 1 - 1e-7)
-        rows = ((taken - scale * torch.log(-torch.log(uniform))) / temperature).softmax(dim=1)
-    return F.normalize(rows + agreement, dim=1)
-
-
 def contrast(behaviour: torch.Tensor, modality: torch.Tensor, temperature: float) -> torch.Tensor:
     """Return the contrast of users' final vectors with those of one modality (paper, eq. 10), a scalar.
 
@@ -226,7 +197,7 @@ def contrast(behaviour: torch.Tensor, modality: torch.Tensor, temperature: float
         behaviour, modality: ``[B, dim]``, the same users.
         temperature: t.
     """
-    ours, theirs = F.normalize(behaviour, dim=1), F.normalize(modality, dim=1)
+    ours, theirs = unit_rows(behaviour), unit_rows(modality)
     asked, shares = theirs / temperature, theirs.new_full((len(theirs),), 1 / len(theirs))
     agreement = (asked * ours).sum() / len(theirs)
     return weighted_logsumexp(asked, torch.cat([ours, theirs]), shares) - agreement

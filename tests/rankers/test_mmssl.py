@@ -14,19 +14,13 @@ from recsys.core.errors import ConfigError, RankerError
 from recsys.core.protocols import HasEmbeddings, SwapsFeatures
 from recsys.core.values import Interactions, ItemFeatures, Query, Split
 from recsys.evaluation.evaluator import EvaluationSettings, evaluate, make_validator
-from recsys.rankers import losses, mmssl_parts
+from recsys.rankers import losses, mmssl_attention, mmssl_parts
 from recsys.rankers.mmssl import MMSSL
+from recsys.rankers.mmssl_attention import CrossModalAttention, unit_rows
 from recsys.rankers.mmssl_batches import Batch, Batches
-from recsys.rankers.mmssl_module import MMSSLModule, generated
-from recsys.rankers.mmssl_parts import (
-    Critic,
-    CrossModalAttention,
-    augmented,
-    contrast,
-    gradient_penalty,
-    modality_graphs,
-    search_neighbours,
-)
+from recsys.rankers.mmssl_critic import Critic, augmented, generators, gradient_penalty
+from recsys.rankers.mmssl_module import MMSSLModule
+from recsys.rankers.mmssl_parts import best_of, contrast, dropped_out, modality_graphs, search_neighbours
 from recsys.rankers.multimodal import read_content
 from recsys.rankers.store import make_ranker
 
@@ -171,27 +165,107 @@ def test_gradient_penalty_is_that_of_each_row_by_itself() -> None:
     torch.manual_seed(0)
     critic, columns = Critic(9, 6), torch.tensor([1, 4, 5, 8])
     real, fake = torch.randn(5, 4), torch.randn(5, 4)
+    vectors = critic.shown(columns)
     torch.manual_seed(1)
-    found = gradient_penalty(critic, real, fake, columns)
+    found = gradient_penalty(critic, real @ vectors, fake @ vectors, vectors)
     torch.manual_seed(1)
     share = torch.rand(5, 1)
     critic, total = critic.double(), 0.0
     for row in range(5):
         point = (share[row] * real[row] + (1 - share[row]) * fake[row]).double()
         with torch.no_grad():
-            ends = [critic(point + side * 1e-4 * torch.eye(4).double(), columns) for side in (1, -1)]
+            ends = [critic((point + side * 1e-4 * torch.eye(4).double()) @ vectors.double()) for side in (1, -1)]
         total += float(((ends[0] - ends[1]) / 2e-4).norm() - 1) ** 2 / 5
     assert float(found.detach()) == pytest.approx(total, rel=1e-3)
 
 
-def test_generated_rows_are_cosines_of_unit_length() -> None:
-    users = torch.nn.functional.normalize(torch.randn(4, 2, 3), dim=2)
-    items = torch.nn.functional.normalize(torch.randn(5, 2, 3), dim=2)
-    found = generated(users, items)
-    assert found.shape == (8, 5)
-    for modality in range(2):
-        rows = users[:, modality] @ items[:, modality].T
-        torch.testing.assert_close(found[4 * modality : 4 * modality + 4], rows / rows.norm(dim=1, keepdim=True))
+def generated(users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    """Eq. 3 written out: every user's row of cosines in each modality, of unit length, ``[M * b, C]``."""
+    rows = [users[:, m] @ items[:, m].T for m in range(users.shape[1])]
+    return torch.cat([row / row.norm(dim=1, keepdim=True) for row in rows])
+
+
+def test_the_critics_loss_is_that_of_rows_written_out() -> None:
+    """Loss and gradients: of the critic, and of who generates the rows that should please it."""
+    world = blocks(3, 8, 6)
+    module, batch = module_of(world.train, noise(world))
+    module.double()
+    critic, columns = module.critic, batch.columns
+    draw = (torch.nn.functional.normalize(torch.randn(n, 2, 5).double(), dim=2) for n in (7, len(columns)))
+    users, items = (x.requires_grad_() for x in draw)
+    real = torch.nn.functional.normalize(torch.rand(7, len(columns)).double(), dim=1)
+    rows = generators(users, items)
+
+    def plain(row: torch.Tensor) -> torch.Tensor:
+        return critic(row @ critic.items[columns])
+
+    fake = generated(users, items)
+    torch.testing.assert_close((rows[0] @ rows[1]).flatten(0, 1), fake)
+    torch.manual_seed(1)
+    found = module.critic_loss(real, tuple(x.detach() for x in rows), columns)
+    torch.manual_seed(1)
+    share = torch.rand(14, 1)
+    point = (share * real.repeat(2, 1) + (1 - share) * fake.detach()).requires_grad_()
+    (slope,) = torch.autograd.grad(plain(point).sum(), point, create_graph=True)
+    penalty = (slope.norm(dim=1) - 1).square().mean()
+    expected = plain(fake.detach()).mean() - plain(real).mean() + module.settings.gradient_penalty * penalty
+    torch.testing.assert_close(found, expected)
+    pairs = [(found, expected, list(critic.parameters()))]
+    pairs.append((critic.frozen(columns, *rows).mean(), plain(fake).mean(), [users, items]))
+    for ours, theirs, leaves in pairs:
+        torch.testing.assert_close(ours, theirs)
+        gradients = [torch.autograd.grad(value, leaves, allow_unused=True) for value in (ours, theirs)]
+        for mine, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize(("n_modalities", "heads"), [(2, 1), (2, 4), (3, 2)])
+def test_attention_and_its_gradient_are_those_of_the_equation(
+    n_modalities: int, heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mmssl_attention, "ROWS_AT_ONCE", 4)
+    torch.manual_seed(0)
+    layer = CrossModalAttention(n_modalities, 8, heads).double()
+    tokens = torch.randn(n_modalities, 11, 8).double().requires_grad_()
+    asks, keys = (
+        (tokens @ weight.T).unflatten(2, (heads, -1)) for weight in (layer.query.weight, layer.key.weight)
+    )  # [M, n, H, dim / H]
+    shares = torch.einsum("anhd,bnhd->nhab", asks, keys).div((8 / heads) ** 0.5).softmax(dim=3)
+    mixed = torch.einsum("nhab,bnd->anhd", shares, tokens).mean(0)  # [n, H, dim]
+    expected, found, aim = mixed.flatten(1) @ layer.output.weight.T, layer(tokens), torch.randn(11, 8).double()
+    torch.testing.assert_close(found, expected)
+    leaves = [tokens, *layer.parameters()]
+    for ours, theirs in zip(*(torch.autograd.grad((x * aim).sum(), leaves) for x in (found, expected)), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_unit_rows_have_the_gradient_of_normalisation_and_zeros_none() -> None:
+    x = torch.randn(4, 3, 5, dtype=torch.double).requires_grad_()
+    assert torch.autograd.gradcheck(unit_rows, x)
+    torch.testing.assert_close(unit_rows(x), torch.nn.functional.normalize(x, dim=2))
+    nothing = torch.zeros(2, 5, requires_grad=True)
+    unit_rows(nothing).sum().backward()
+    assert not unit_rows(nothing).any()
+    assert not nothing.grad.any()
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    kept = dropped_out(torch.zeros(999, 301), 0.2)
+    assert (kept == 0).float().mean().item() == pytest.approx(0.2, abs=0.005)
+    assert kept.max().item() == pytest.approx(1.25, rel=1e-4)
+    assert len(kept.unique()) == 2
+    both = ((kept[:, 1:] == 0) & (kept[:, :-1] == 0)).float().mean().item()
+    assert both == pytest.approx(0.04, abs=0.002), "neighbours are drawn apart"
+
+
+@pytest.mark.parametrize("n_columns", [10, 95, 400, 401])
+def test_the_best_of_rows_are_those_of_topk(n_columns: int) -> None:
+    scores = torch.randn(50, n_columns)
+    scores[:5, 7:] = -torch.inf  # less to choose from than asked for
+    for ours, theirs in zip(best_of(scores, 10), scores.topk(10, dim=1), strict=True):
+        assert torch.equal(ours[5:], theirs[5:])
+    assert torch.equal(best_of(scores, 10)[0], scores.topk(10, dim=1)[0])
+    assert (best_of(scores, 10)[1] < n_columns).logical_or(best_of(scores, 10)[0] == -torch.inf).all()
 
 
 # -- the whole step ---------------------------------------------------------------------------------------------
@@ -247,7 +321,8 @@ def test_all_terms_add_up() -> None:
     value = module.loss(batch)
     final, views = by_hand(module, world.train), module.views()
     users = batch.users
-    expected = module.main(final, batch) + module._penalty(module._occurring(batch), len(batch.positives))
+    known = final[batch.users], final[module.n_users :]
+    expected = module.main(*known, batch) + module._penalty(module._occurring(batch), len(batch.positives))
     expected = expected + 0.3 * sum(contrast(final[users], view[users], 0.5) for view in views)
     torch.testing.assert_close(value, expected)
 
@@ -288,11 +363,11 @@ def test_gradient_reaches_every_parameter_and_each_optimizer_has_its_own(loss: s
 def test_the_ranker_pleases_the_critic_without_moving_it() -> None:
     world = blocks(3, 8, 6)
     module, batch = module_of(world.train, noise(world), critic_learning_rate=1e-9)
-    content = module.content()
-    value = module.adversary(torch.randn(len(module.embedding), 16), content, batch)
-    users = batch.users[: len(batch.taken)]
-    fake = generated(content[0][users], content[1][batch.columns])
-    torch.testing.assert_close(value, -module.critic(fake, batch.columns).mean())
+    content = module.content(batch.users)
+    final = torch.randn(len(batch.users), 16), torch.randn(module.n_items, 16)
+    value = module.adversary(final, content, batch)
+    fake = generated(content[0][: len(batch.taken)], content[1][batch.columns])
+    torch.testing.assert_close(value, -module.critic(fake @ module.critic.shown(batch.columns)).mean())
     of_critic = [parameter.grad.clone() for parameter in module.critic.parameters()]
     value.backward()
     for before, parameter in zip(of_critic, module.critic.parameters(), strict=True):
@@ -303,15 +378,18 @@ def test_the_ranker_pleases_the_critic_without_moving_it() -> None:
 def test_the_critic_learns_to_tell_rows_apart() -> None:
     world = blocks(3, 16, 8)
     module, batch = module_of(world.train, noise(world), critic_learning_rate=0.01)
-    users, final = batch.users[: len(batch.taken)], module.embedding.detach()
+    shown, vectors = len(batch.taken), module.embedding.detach()
+    final = vectors[batch.users], vectors[module.n_users :]
     with torch.no_grad():
-        content = module.content()
-        fake, real = generated(content[0][users], content[1][batch.columns]), module._observed(final, users, batch)
+        content = module.content(batch.users)
+        fake = generated(content[0][:shown], content[1][batch.columns])
+        real = module._observed(final[0][:shown], final[1][batch.columns], batch.taken)
     for _ in range(60):
         module.adversary(final, content, batch)
-    told = module.critic(real, batch.columns).mean() - module.critic(fake, batch.columns).mean()
-    assert told > 0.3
-    penalty = gradient_penalty(module.critic, real.repeat(2, 1), fake, batch.columns)
+    of_columns = module.critic.shown(batch.columns)
+    real, fake = real @ of_columns, fake @ of_columns
+    assert module.critic(real).mean() - module.critic(fake).mean() > 0.3
+    penalty = gradient_penalty(module.critic, real.repeat(2, 1), fake, of_columns)
     assert penalty.item() < 0.3, "its slope is held"
 
 
