@@ -20,7 +20,7 @@ from recsys.core.errors import ArtifactError, ConfigError, RankerError, did_you_
 from recsys.core.fingerprint import content_key, fingerprint, raw_files, source_key
 from recsys.core.protocols import Ranker, Source
 from recsys.core.runtime import Run, to_stderr
-from recsys.core.values import Dataset, FitLog, ItemFeatures, Split
+from recsys.core.values import ATTRIBUTES, Dataset, FitLog, ItemFeatures, Split
 from recsys.data import SOURCES
 from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset, load_features
 from recsys.data.pictures import relocated
@@ -411,7 +411,7 @@ class Workflow:
         return load_split(self.dataset, self.split().path)
 
     def features(self, only: Sequence[str] = (), knockout: Knockout | None = None) -> ItemFeatures:
-        """Return ready-made features of the source, and those encoded here, which count where there are both.
+        """Return attributes, and features: ready-made ones of the source, or those encoded here where there are both.
 
         Args:
             only: modalities wanted; empty: all.
@@ -419,10 +419,15 @@ class Workflow:
         """
         import numpy as np
 
+        from recsys.items.attributes import attribute_matrix
+
         matrices = {name: x for name, x in load_features(self.data().path).matrices.items() if not only or name in only}
         for modality, artifact in self.items(only).items():
             if artifact.manifest["results"]["encoded"]:
                 matrices[modality] = np.load(artifact.path / f"{modality}.npy", allow_pickle=False)
+        if not only or ATTRIBUTES in only:
+            attributes = attribute_matrix(self.dataset.item_table)
+            matrices |= {ATTRIBUTES: attributes} if attributes.shape[1] else {}
         found = ItemFeatures(matrices)
         return knocked_out(found, knockout, self.run) if knockout else found
 

@@ -22,8 +22,8 @@ from recsys.evaluation.significance import compare
 from recsys.workflow import Workflow, read_config
 
 HERE = Path(__file__).parent
-SHUFFLED = Knockout("shuffle", ("image", "text"))
-WANTED = ("ease with text", "fusion of id rankers", "fusion")
+SHUFFLED = Knockout("shuffle", ("attributes", "image", "text"))
+WANTED = ("ease with text", "ease by sittings with text", "fusion of id rankers", "fusion")
 
 
 def main() -> None:

@@ -298,9 +298,14 @@ class Split:
         return self.dataset.interactions.select(self.part != TEST)
 
 
+ATTRIBUTES = "attributes"  # of genres, brands, …: a 1 where the item has it
+
+
 @dataclass(frozen=True)
 class ItemFeatures:
     """One matrix per modality, rows in item-vocabulary order; a NaN row = nothing to encode.
+
+    ``"attributes"`` are what the table says, not vectors of an encoder: they count only where they are asked for.
 
     Attributes:
         matrices: ``{"text": float32 [n_items, dim], …}``.
@@ -333,8 +338,9 @@ class ItemFeatures:
         return rows
 
     def only(self, modalities: Sequence[str]) -> ItemFeatures:
-        """Return those of ``modalities``, all if it is empty, in alphabetical order."""
-        return ItemFeatures({name: self.matrices[name] for name in sorted(modalities or self.matrices)})
+        """Return those of ``modalities``, all but attributes if it is empty, in alphabetical order."""
+        wanted = modalities or [name for name in self.matrices if name != ATTRIBUTES]
+        return ItemFeatures({name: self.matrices[name] for name in sorted(wanted)})
 
 
 @dataclass(frozen=True)

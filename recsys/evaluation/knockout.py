@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from recsys.core.runtime import Run
-from recsys.core.values import ItemFeatures
+from recsys.core.values import ATTRIBUTES, ItemFeatures
 from recsys.rankers import RANKERS
+from recsys.rankers.store import uses_features
 
 How = Literal["shuffle", "zero", "noise"]
 HOWS: Mapping[How, str] = {
@@ -49,8 +50,11 @@ class Knockout:
 def reads(config: Mapping[str, Any], there: Collection[str]) -> set[str]:
     """Return which of the modalities that are there a ranker, or a member of it, reads."""
     own: set[str] = set()
-    if getattr(RANKERS.load(config["name"]), "uses_features", False):
-        own = set(config.get("modalities") or there) & set(there)
+    kind = RANKERS.load(config["name"])
+    if getattr(kind, "uses_features", False):
+        own = set(config.get("modalities") or set(there) - {ATTRIBUTES}) & set(there)
+    if uses_features(config):
+        own |= set(getattr(kind, "reads_besides", ())) & set(there)
     return own.union(*(reads(member, there) for member in config.get("members", ())))
 
 

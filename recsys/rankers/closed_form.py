@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from recsys.core.errors import RankerError
+from recsys.core.values import Interactions
+from recsys.rankers.times import required_times
 
 BYTES_A_PAIR = 12  # of items, at the peak: the inverse in float64 and the weights in float32
 ROWS = 256  # of the item matrix worked on at a time
 MEMINFO = Path("/proc/meminfo")
+TIME_SCALE = "Seconds apart at which a pair of a user's items counts 1 / e; unset: all pairs count 1."
 
 
 def refuse_too_many(n_items: int, ranker: str, bytes_a_pair: int = BYTES_A_PAIR) -> None:
@@ -57,11 +61,41 @@ def gram_matrix(matrix: sp.csr_array) -> np.ndarray:
     return gram
 
 
+def chosen_gram(train: Interactions, time_scale: float | None, ranker: str) -> np.ndarray:
+    """Return ``timed_gram``, or ``gram_matrix`` where no scale is set.
+
+    Raises:
+        RankerError: a scale is set, and not all interactions have a time.
+    """
+    if not time_scale:
+        return gram_matrix(train.matrix)
+    required_times(train, ranker, "time_scale", time_scale)
+    return timed_gram(train, time_scale)
+
+
+def timed_gram(train: Interactions, scale: float) -> np.ndarray:
+    """Return ``sum_u exp(-|t_ui - t_uj| / scale)`` over who took both, float64 ``[n_items, n_items]``.
+
+    With growing ``scale`` it becomes ``X^T X``. It is positive definite with any ridge, for the kernel is. An item
+    that a user took several times counts at the last of them.
+    """
+    gram = np.zeros((train.n_items, train.n_items))
+    order = np.lexsort((train.timestamp, train.item_idx, train.user_idx))
+    user, item, time = train.user_idx[order], train.item_idx[order], train.timestamp[order].astype(np.float64)
+    last = np.append((np.diff(user) != 0) | (np.diff(item) != 0), True)
+    user, item, time = user[last], item[last], time[last]
+    starts = np.searchsorted(user, np.arange(train.n_users + 1))
+    for first, end in itertools.pairwise(starts):
+        taken, when = item[first:end], time[first:end]
+        gram[np.ix_(taken, taken)] += np.exp(-np.abs(when[:, None] - when[None, :]) / scale)
+    return gram
+
+
 def item_regression(gram: np.ndarray, regularisation: float) -> np.ndarray:
     """Return ``B = I - P diag(1 / diag(P))`` with ``P = (gram + regularisation I)^-1``, float32, zero diagonal.
 
     Args:
-        gram: ``X^T X``, float64 ``[n_items, n_items]``, row-major (else LAPACK makes a copy); overwritten.
+        gram: such as ``X^T X``, float64 ``[n_items, n_items]``, row-major (else LAPACK makes a copy); overwritten.
         regularisation: lambda > 0.
 
     Raises:

@@ -13,7 +13,7 @@ from recsys.core.config import Settings as BaseSettings
 from recsys.core.protocols import Validator
 from recsys.core.runtime import Run, stopwatch
 from recsys.core.values import FitLog, Interactions, ItemFeatures
-from recsys.rankers.closed_form import BYTES_A_PAIR, gram_matrix, item_regression, refuse_too_many
+from recsys.rankers.closed_form import BYTES_A_PAIR, TIME_SCALE, chosen_gram, item_regression, refuse_too_many
 from recsys.rankers.content import chosen_features, content_rows, modality_weights
 from recsys.rankers.linear import LinearItemRanker
 
@@ -33,6 +33,7 @@ class ContentEASE(LinearItemRanker):
 
     class Settings(BaseSettings):
         regularisation: float = Field(250.0, gt=0, description="Lambda: larger shrinks towards popularity.")
+        time_scale: float | None = Field(None, gt=0, description=TIME_SCALE)
         strength: float = Field(50.0, ge=0, description="How many users the features count as; 0: plain EASE.")
         added: float = Field(0.0, ge=0, le=1, description="Share of the regression of the features alone.")
         regularisation_added: float = Field(1.0, gt=0, description="Lambda of that regression.")
@@ -46,7 +47,8 @@ class ContentEASE(LinearItemRanker):
         """Solve in closed form.
 
         Raises:
-            RankerError: there are no features, the item matrix does not fit into memory, or it is singular.
+            RankerError: there are no features, the item matrix does not fit into memory, or it is singular;
+                ``time_scale`` is set, and not all interactions have a time.
         """
         chosen = chosen_features(features, self.settings.modalities, "content_ease")
         refuse_too_many(train.n_items, "content_ease", BYTES_A_PAIR + (4 if self.settings.added else 0))
@@ -58,7 +60,9 @@ class ContentEASE(LinearItemRanker):
     def _solve(self, train: Interactions, rows: np.ndarray) -> np.ndarray:
         """Return the weights; what a regression overwrote is let go at once."""
         chosen = self.settings
-        weights = item_regression(with_kernel(gram_matrix(train.matrix), rows, chosen.strength), chosen.regularisation)
+        gram = chosen_gram(train, chosen.time_scale, "content_ease")
+        weights = item_regression(with_kernel(gram, rows, chosen.strength), chosen.regularisation)
+        del gram
         if chosen.added:
             kernel = with_kernel(np.zeros((len(rows), len(rows))), rows, 1.0)
             content = item_regression(kernel, chosen.regularisation_added)

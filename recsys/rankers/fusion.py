@@ -18,7 +18,7 @@ from recsys.core.config import Settings as BaseSettings
 from recsys.core.errors import ConfigError, RankerError
 from recsys.core.protocols import Explains, Ranker, ScoresSome, SwapsFeatures, Validator
 from recsys.core.runtime import Run, stopwatch
-from recsys.core.values import FitLog, Interactions, ItemFeatures, Query
+from recsys.core.values import ATTRIBUTES, FitLog, Interactions, ItemFeatures, Query
 from recsys.rankers.blending import Candidates, learn_weights, rank_votes, standardise
 from recsys.rankers.stacking import Facts, from_array, to_array, train_trees
 from recsys.rankers.store import make_ranker
@@ -51,10 +51,13 @@ class Fusion:
 
     A vote is ``log((n_items + 10) / (rank + 10))``: members' scores have units of their own, their ranks have not.
     With ``objective = "trees"`` the first ``reranked`` items of that sum are put in order by the sum and by boosted
-    trees together, that see all votes and scores and a few facts (how popular, how rated, how new; for whom and when).
+    trees together, that see all votes and scores and a few facts (how popular, how rated, how new; for whom and when;
+    and how much the user takes of its attributes, where members read item features).
     What is told of the fusion on validation is cross-fitted: each fold of users is ranked with what was learned from
     the others, so that it can be compared with rankers that learn nothing there.
     """
+
+    reads_besides = (ATTRIBUTES,)  # where there are features for its members
 
     class Settings(BaseSettings):
         members: tuple[dict[str, Any], ...] = Field(
@@ -94,7 +97,10 @@ class Fusion:
             raise RankerError("ranker fusion", "has no validation part to learn weights from", "Give the split one.")
         with stopwatch() as times:
             self.members = [self._member(place, train, features, valid, run) for place in range(self._size)]
-            self._sums, self._facts = _Sum(np.full(self._size, 1.0 / self._size)), Facts.of(train)
+            self._sums, self._facts = (
+                _Sum(np.full(self._size, 1.0 / self._size)),
+                Facts.of(train, _attributes(features)),
+            )
             if self.settings.objective != "equal":
                 users, known = self._candidates(train, valid.held_out, run)
                 self._by_user = self._cross_fitted(train, valid.held_out, users, known, run)
@@ -188,7 +194,7 @@ class Fusion:
         tops = self._tops(query, learned.weights)
         trees = learned.trees.predict(tops.rows, raw_score=True).reshape(tops.items.shape).astype(np.float32)
         linear = np.take_along_axis(tops.sums, tops.items, axis=1)
-        both = np.tanh((standardise(trees) + standardise(linear)) / 10)  # in (-1, 1): in order, above all others
+        both = np.tanh((2 * standardise(trees) + standardise(linear)) / 15)  # in (-1, 1): in order, above all others
         np.put_along_axis(tops.sums, tops.items, tops.sums.max(axis=1, keepdims=True) + 2.0 + both, axis=1)
         return tops.sums
 
@@ -229,7 +235,9 @@ class Fusion:
     def with_features(self, features: ItemFeatures) -> Fusion:
         """Return the fusion with the same weights, whose members read other features where they can."""
         other = Fusion(self.settings)
-        other._sums, other._facts = self._sums, self._facts
+        attributes, facts = _attributes(features), self._facts
+        known = facts.attributes.shape[1] and attributes is not None
+        other._sums, other._facts = self._sums, facts.with_attributes(attributes) if known else facts
         other.members = [
             member.with_features(features) if isinstance(member, SwapsFeatures) else member for member in self.members
         ]
@@ -247,6 +255,10 @@ class Fusion:
         for place, member in enumerate(self.members):
             start = f"{place}."
             member.restore({key[len(start) :]: array for key, array in state.items() if key.startswith(start)})
+
+
+def _attributes(features: ItemFeatures) -> np.ndarray | None:
+    return features.matrices.get(ATTRIBUTES)
 
 
 def _batches(n_users: int, n_items: int) -> list[slice]:

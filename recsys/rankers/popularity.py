@@ -8,10 +8,10 @@ import numpy as np
 from pydantic import Field
 
 from recsys.core.config import Settings as BaseSettings
-from recsys.core.errors import RankerError
 from recsys.core.protocols import Validator
 from recsys.core.runtime import Run, stopwatch
 from recsys.core.values import FitLog, Interactions, ItemFeatures, Query
+from recsys.rankers.times import required_times
 
 
 class Popularity:
@@ -37,15 +37,9 @@ class Popularity:
         return FitLog(best=dict(valid(self)) if valid else {}, **times)
 
     def _weights(self, train: Interactions) -> np.ndarray:
-        missing = len(train) if train.timestamp is None else int(np.isnan(train.timestamp).sum())
-        if missing:
-            raise RankerError(
-                f"popularity with half_life_days {self.settings.half_life_days:g}",
-                f"{missing:,} of {len(train):,} interactions have no timestamp, so their age is unknown",
-                "Leave ranker.half_life_days unset, or name the data's timestamp column.",
-            )
-        age_days = (train.timestamp.max() - train.timestamp) / 86_400
-        return 0.5 ** (age_days / self.settings.half_life_days)  # [n]
+        chosen = self.settings.half_life_days
+        times = required_times(train, "popularity", "half_life_days", chosen)
+        return 0.5 ** ((times.max() - times) / 86_400 / chosen)  # [n]
 
     def score(self, query: Query) -> np.ndarray:
         return np.broadcast_to(self.counts, (len(query), len(self.counts))).copy()  # [n_queries, n_items]

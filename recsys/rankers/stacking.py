@@ -7,7 +7,7 @@ NeurIPS 2017); they are kept as their text, never pickled.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ import scipy.sparse as sp
 from recsys.core.values import Interactions, Query
 
 DAY, SEASON_DAYS = 86_400.0, 30.0
+FAITH, TINY = 10.0, 1e-6  # items like everybody's that each user is thought to have; a share of nothing
 PRIOR = 5.0  # ratings of average size that every item and user is thought to have
 PARAMETERS = {
-    "objective": "binary", "learning_rate": 0.03, "num_leaves": 8, "min_data_in_leaf": 200, "feature_fraction": 0.7,
+    "objective": "binary", "learning_rate": 0.03, "num_leaves": 16, "min_data_in_leaf": 400, "feature_fraction": 0.7,
     "bagging_fraction": 0.8, "bagging_freq": 1, "verbose": -1, "deterministic": True, "force_row_wise": True,
 }  # fmt: skip
 
@@ -33,6 +34,8 @@ class Facts:
         item_day, user_day: first day an item was taken; the middle day of a user, ``[n_items]``, ``[n_users]``.
         seasons: log share of an item in the interactions of a month over its share in all, ``[n_items, n_months]``.
         first_day: where months begin to count.
+        attributes: which item has which attribute, ``[n_items, n_attributes]``.
+        usual: the share of train interactions with items of each attribute, ``[n_attributes]``.
     """
 
     popularity: np.ndarray
@@ -42,10 +45,17 @@ class Facts:
     user_day: np.ndarray
     seasons: np.ndarray
     first_day: np.ndarray
+    attributes: np.ndarray
+    usual: np.ndarray
 
     @classmethod
-    def of(cls, train: Interactions) -> Facts:
-        """Collect the facts; times count only where they are days (an order 0, 1, 2 … is none)."""
+    def of(cls, train: Interactions, attributes: np.ndarray | None = None) -> Facts:
+        """Collect the facts; times count only where they are days (an order 0, 1, 2 … is none).
+
+        Args:
+            train: the interactions.
+            attributes: as in ``ItemFeatures``, NaN rows where an item has none.
+        """
         none = np.zeros(0, dtype=np.float32)
         ratings = (none, none)
         if train.rating is not None and len(np.unique(train.rating[np.isfinite(train.rating)])) > 1:
@@ -54,7 +64,15 @@ class Facts:
         if train.timestamp is not None and np.ptp(train.timestamp) > 2 * SEASON_DAYS * DAY:
             days = _days(train)
         popularity = np.log1p(train.item_counts).astype(np.float32)
-        return cls(popularity, *ratings, *days)
+        nothing = (np.zeros((train.n_items, 0), np.float32), none)
+        facts = cls(popularity, *ratings, *days, *nothing)
+        return facts if attributes is None else facts.with_attributes(attributes, train.item_counts)
+
+    def with_attributes(self, attributes: np.ndarray, item_counts: np.ndarray | None = None) -> Facts:
+        """Return the facts with other attributes; without ``item_counts`` what is usual is left as it was."""
+        known = np.nan_to_num(attributes).astype(np.float32)
+        usual = self.usual if item_counts is None else item_counts @ known / max(item_counts.sum(), 1)
+        return replace(self, attributes=known, usual=np.asarray(usual, dtype=np.float32))
 
     def table(self, query: Query, items: np.ndarray) -> list[np.ndarray]:
         """Return the facts of each user and candidate, each float32 ``[n, n_candidates]``.
@@ -76,7 +94,16 @@ class Facts:
             day = np.where(newcomer, self.user_day.max(), self.user_day[known])
             month = np.clip((day - self.first_day[0]) / SEASON_DAYS, 0, self.seasons.shape[1] - 1).astype(np.int64)
             columns += [day[:, None] - self.item_day[items], self.seasons[items, month[:, None]]]
+        if self.attributes.shape[1]:
+            columns.append(np.take_along_axis(self._affinity(history), items, axis=1))
         return [np.asarray(column, dtype=np.float32) for column in columns]
+
+    def _affinity(self, history: sp.csr_array) -> np.ndarray:
+        """Return the mean log ratio of what users take of an item's attributes to what is usual, ``[n, n_items]``."""
+        length = np.diff(history.indptr)[:, None]
+        share = (history @ self.attributes + FAITH * self.usual) / (length + FAITH)  # [n, n_attributes]
+        lift = np.log((share + TINY) / (self.usual + TINY))
+        return lift @ self.attributes.T / np.maximum(self.attributes.sum(axis=1), 1.0)
 
     def state(self) -> dict[str, np.ndarray]:
         return {f"facts.{name}": array for name, array in vars(self).items()}

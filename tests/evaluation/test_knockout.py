@@ -74,6 +74,10 @@ def test_what_a_ranker_reads_is_its_own_and_its_members() -> None:
     assert reads({"name": "content_knn", "modalities": ["text", "video"]}, there) == {"text"}
     fusion = {"name": "fusion", "members": [{"name": "ease"}, {"name": "freedom", "modalities": ["image"]}]}
     assert reads(fusion, there) == {"image"}
+    assert reads(fusion, (*there, "attributes")) == {"image", "attributes"}  # trees see them
+    assert reads({"name": "fusion", "members": [{"name": "ease"}] * 2}, (*there, "attributes")) == set()
+    assert reads({"name": "content_knn"}, (*there, "attributes")) == set(there)
+    assert reads({"name": "content_knn", "modalities": ["attributes"]}, (*there, "attributes")) == {"attributes"}
 
 
 def test_a_ranker_that_reads_nothing_of_it_is_not_met() -> None:

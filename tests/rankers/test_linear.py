@@ -138,6 +138,23 @@ def test_ease_weights_are_the_closed_form(run: Run) -> None:
     np.testing.assert_allclose(ranker.weights, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_with_a_time_scale_pairs_count_by_how_near_they_were_taken(run: Run) -> None:
+    # User 0 takes items 0 and 1 together and item 2 ten seconds later; user 1 takes 0 twice, the last time with 2.
+    user, item = np.array([0, 0, 0, 1, 1, 1], np.int32), np.array([0, 1, 2, 0, 0, 2], np.int32)
+    train = Interactions(user, item, 2, 3, timestamp=np.array([5, 5, 15, 0, 90, 90]))
+    far = np.exp(-1.0)
+    np.testing.assert_allclose(
+        closed_form.timed_gram(train, 10.0), [[2, 1, far + 1], [1, 1, far], [far + 1, far, 2]], rtol=1e-12
+    )
+    np.testing.assert_allclose(closed_form.timed_gram(train, 1e12), closed_form.gram_matrix(train.matrix), rtol=1e-9)
+    timed, plain = (ease.EASE(ease.EASE.Settings(time_scale=scale)) for scale in (1e12, None))
+    for ranker in (timed, plain):
+        ranker.fit(train, ItemFeatures(), run=run)
+    np.testing.assert_allclose(timed.weights, plain.weights, rtol=1e-5)
+    with pytest.raises(RankerError, match=r"ease with time_scale 10: 6 of 6 interactions have no timestamp"):
+        ease.EASE(ease.EASE.Settings(time_scale=10)).fit(replace(train, timestamp=None), ItemFeatures(), run=run)
+
+
 def test_ease_refuses_more_items_than_memory_holds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ranker = ease.EASE(ease.EASE.Settings())
     many = replace(DAYS, n_items=200_000)

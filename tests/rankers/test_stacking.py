@@ -155,3 +155,20 @@ def test_only_the_first_items_are_put_in_another_order() -> None:
         assert scores[row, first].min() > scores[row, rest].max() + 1.0  # however near the sums are
         np.testing.assert_allclose(scores[row, rest], sums[row, rest], rtol=1e-5)
         assert len(np.unique(scores[row, first])) > 10
+
+
+def test_the_affinity_is_the_mean_log_ratio_to_what_is_usual() -> None:
+    # Attributes: 0 is had by items 0 and 1, 1 by items 1 and 2; item 3 has none. Of four interactions three are with 0.
+    attributes = np.array([[1, 0], [1, 1], [0, 1], [np.nan, np.nan]], np.float32)
+    facts = Facts.of(TAKEN, attributes)
+    np.testing.assert_allclose(facts.usual, [3 / 4, 3 / 4])
+    query = Query(Histories.of([[2], []], 4), np.array([0, -1]))
+    affinity = facts.table(query, np.array([[0, 1, 2, 3]] * 2))[-1]
+    less, more = np.log(10 * 0.75 / 11 / 0.75), np.log((1 + 10 * 0.75) / 11 / 0.75)  # ten items of everybody's added
+    np.testing.assert_allclose(affinity[0], [less, (less + more) / 2, more, 0], atol=1e-5)
+    np.testing.assert_allclose(affinity[1], 0, atol=1e-6)  # of a newcomer it says nothing
+    swapped = facts.with_attributes(attributes[::-1])
+    np.testing.assert_array_equal(swapped.usual, facts.usual)
+    np.testing.assert_allclose(swapped.table(query, np.array([[0, 1]] * 2))[-1][0], [0, more], atol=1e-5)
+    again = Facts.restored(facts.state())
+    assert all(np.array_equal(vars(again)[name], array) for name, array in vars(facts).items())
