@@ -92,9 +92,9 @@ class _Attention(torch.autograd.Function):
             apart = part[1:] - part[:1]  # [M - 1, rows, dim]
             for each, into in zip(apart, asked[:, rows], strict=True):
                 torch.mm(each, between, out=into.view(len(each), -1))
-            shares[:, :, rows] = share = _softmax(_dot(part[:, None, :, None], asked[:, rows]))
-            mixed = _mixed(part, apart, share)
-            torch.mm(mixed, output.T, out=result[rows])
+            scores = [[_dot(each.unsqueeze(1), key) for key in asked[:, rows]] for each in part]  # [rows, H] each
+            shares[:, :, rows] = share = _softmax(torch.stack([torch.stack(row) for row in scores]))
+            torch.mm(_mixed(part, apart, share), output.T, out=result[rows])
         ctx.save_for_backward(tokens, between, output, asked, shares)
         return result
 
@@ -111,15 +111,16 @@ class _Attention(torch.autograd.Function):
             of_mixed = (above @ output).view(len(above), -1, dim)  # [rows, H, dim]
             of_share = _dot(apart.unsqueeze(2), of_mixed) / n_modalities  # [M - 1, rows, H]
             of_score = share * (of_share - (share * of_share).sum(1, keepdim=True))  # [M, M - 1, rows, H]
-            of_asked = (of_score.unsqueeze(-1) * part[:, None, :, None]).sum(0).flatten(2)  # [M - 1, rows, H * dim]
-            of_apart = (share.mean(0).unsqueeze(-1) * of_mixed).sum(2)  # [M - 1, rows, dim]
-            for each, value, into in zip(apart, of_asked, of_apart, strict=True):
-                of_between.addmm_(each.T, value)
-                into.addmm_(value, between.T)
-            into = of_tokens[:, rows]
-            into[:] = (of_score.unsqueeze(-1) * asked[:, rows]).sum((1, 3))
-            into[1:] += of_apart
-            into[0] += of_mixed.sum(1) - of_apart.sum(0)
+            weight, into = share.mean(0).unsqueeze(-1), of_tokens[:, rows]  # [M - 1, rows, H, 1]
+            for j in range(n_modalities - 1):
+                of_key = _weighed(of_score[:, j], part.unsqueeze(2)).flatten(1)  # [rows, H * dim]
+                of_between.addmm_(apart[j].T, of_key)
+                torch.mm(of_key, between.T, out=into[j + 1])
+                _add_heads(into[j + 1], weight[j], of_mixed)
+            torch.sub(of_mixed.sum(1), into[1:].sum(0), out=into[0])
+            for j, key in enumerate(asked[:, rows]):
+                for m in range(n_modalities):
+                    _add_heads(into[m], of_score[m, j].unsqueeze(-1), key)
         return of_tokens, of_between, of_output
 
 
@@ -136,5 +137,18 @@ def _softmax(scores: torch.Tensor) -> torch.Tensor:
 
 def _mixed(part: torch.Tensor, apart: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     """Return the mean over who asks of each head's answer, ``[rows, H * dim]``."""
-    moved = (share.mean(0).unsqueeze(-1) * apart.unsqueeze(2)).sum(0)  # [rows, H, dim]
-    return (part[0].unsqueeze(1) + moved).flatten(1)
+    return _weighed(share.mean(0), apart.unsqueeze(2), part[0].unsqueeze(1)).flatten(1)
+
+
+def _weighed(weights: torch.Tensor, values: torch.Tensor, first: torch.Tensor | None = None) -> torch.Tensor:
+    """Return ``first + sum_k weights_k values_k``, ``[rows, H, dim]``, for weights ``[k, rows, H]``."""
+    total = first
+    for weight, value in zip(weights.unsqueeze(-1), values, strict=True):
+        total = weight * value if total is None else torch.addcmul(total, weight, value)
+    return total
+
+
+def _add_heads(total: torch.Tensor, weights: torch.Tensor, values: torch.Tensor) -> None:
+    """Add ``[rows, H, dim]`` weighed by ``[rows, H, 1]`` to ``[rows, dim]``, head by head."""
+    for head in range(values.shape[1]):
+        total.addcmul_(weights[:, head], values[:, head])

@@ -87,7 +87,7 @@ class MMSSLModule(ContentModule):
         if not self.settings.id_residual:
             return self.embedding
         joined = self.attention(views) if self.attention is not None else views.mean(0)
-        return self.embedding + self.settings.id_residual * unit_rows(joined)
+        return torch.add(self.embedding, unit_rows(joined), alpha=self.settings.id_residual)
 
     def final(self) -> dict[str, torch.Tensor]:
         """Return user and item vectors, what each history item adds to a folded-in user, and projected features."""
@@ -109,8 +109,8 @@ class MMSSLModule(ContentModule):
         """Return the sum of all terms; the critic learns first, from the same rows."""
         settings = self.settings
         views = self.views() if self.uses_graphs else None
-        mean = MeanOfLayers.apply(self.start(views), self.adjacency, settings.num_layers)  # [n_nodes, dim]
-        users, items, content = mean.index_select(0, batch.users), mean[self.n_users :], None
+        start, content = self.start(views), None
+        users, items = MeanOfLayers.apply(start, self.adjacency, settings.num_layers, batch.users, self.n_users)
         if settings.modality_residual or settings.adversarial:
             content = self.content(batch.users)  # [B, M, dim] and [n_items, M, dim]
         if settings.modality_residual:
@@ -121,8 +121,8 @@ class MMSSLModule(ContentModule):
         value = self.main(users, items, batch) + self._penalty(self._occurring(batch), len(batch.positives))
         if settings.contrast:
             told = batch.users[:CONTRASTED]
-            ours = users[: len(told)]
-            terms = [contrast(ours, view.index_select(0, told), settings.contrast_temperature) for view in views]
+            ours, theirs = users[: len(told)], views.index_select(1, told)
+            terms = [contrast(ours, view, settings.contrast_temperature) for view in theirs]
             value = value + settings.contrast * sum(terms)
         if settings.adversarial:
             value = value + settings.adversarial * self.adversary((users.detach(), items.detach()), content, batch)

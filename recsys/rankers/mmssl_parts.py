@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from recsys.core.values import Interactions
@@ -17,6 +18,7 @@ from recsys.rankers.mmssl_attention import unit_rows
 from recsys.rankers.multimodal import xavier
 
 SCORES_AT_ONCE = 2**22  # numbers held while neighbours are searched: 16 MiB
+ALIGNED = 16  # float32 in a cache line: products with rows of whole lines take half the time
 
 
 class Content(nn.Module):
@@ -90,23 +92,34 @@ def dropped_out(like: torch.Tensor, share: float) -> torch.Tensor:
 
 
 class MeanOfLayers(torch.autograd.Function):
-    """``(x + A x + ... + A^L x) / (L + 1)`` for a symmetric A (eq. 7): summed from within, and its own gradient."""
+    """``(x + A x + ... + A^L x) / (L + 1)`` for a symmetric A (eq. 7): summed from within, and its own gradient.
+
+    Returns the rows of the chosen users ``[B, dim]``, each once, and of all items ``[n_items, dim]``.
+    """
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, adjacency: SparseMatrix, num_layers: int) -> torch.Tensor:
-        ctx.adjacency, ctx.num_layers = adjacency, num_layers
-        return mean_of_powers(x, adjacency, num_layers)
+    def forward(
+        ctx, x: torch.Tensor, adjacency: SparseMatrix, num_layers: int, chosen: torch.Tensor, n_users: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.made = adjacency, num_layers, x.shape, n_users
+        ctx.save_for_backward(chosen)
+        mean = mean_of_powers(x, adjacency, num_layers)
+        return mean.index_select(0, chosen), mean[n_users:].clone()
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return mean_of_powers(gradient.contiguous(), ctx.adjacency, ctx.num_layers), None, None
+    def backward(ctx, of_users: torch.Tensor, of_items: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        adjacency, num_layers, shape, n_users = ctx.made
+        gradient = of_users.new_zeros(shape)
+        gradient.index_copy_(0, *ctx.saved_tensors, of_users)
+        gradient[n_users:] = of_items
+        return mean_of_powers(gradient, adjacency, num_layers), None, None, None, None
 
 
 def mean_of_powers(x: torch.Tensor, adjacency: SparseMatrix, num_layers: int) -> torch.Tensor:
     total = x
     for _ in range(num_layers):
         total = adjacency.multiply(total).add_(x)
-    return total / (num_layers + 1)
+    return total.div_(num_layers + 1) if num_layers else total
 
 
 def one_sided(matrix: sp.csr_array) -> sp.csr_array:
@@ -130,9 +143,12 @@ def search_neighbours(
     found = torch.full((len(users), k), -1, dtype=torch.int32, device=users.device)
     chosen = torch.from_numpy(candidates).to(users.device)
     pool, seen = items.index_select(0, chosen), train.matrix[:, candidates]
+    padding = -len(pool) % ALIGNED
+    pool, chosen = F.pad(pool, (0, 0, 0, padding)), F.pad(chosen, (0, padding), value=-1)
     step = max(1, SCORES_AT_ONCE // max(len(candidates), 1))
     for start in range(0, len(users), step):
-        scores = users[start : start + step] @ pool.T  # [step, n_candidates]
+        scores = users[start : start + step] @ pool.T  # [step, n_candidates and padding]
+        scores[:, len(candidates) :] = -torch.inf
         part = seen[start : start + step].tocoo()
         rows, columns = (torch.from_numpy(array.astype(np.int64)).to(users.device) for array in (part.row, part.col))
         scores[rows, columns] = -torch.inf
