@@ -1,0 +1,249 @@
+"""Edits: each does what it says and nothing else, and what cannot be done is refused with the nearest that can."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from profiles.made import a_profile, concepts, profile, statement
+
+from recsys.core.errors import DataError
+from recsys.profiles.edits import ACTIONS, STEP, Edit, apply, find_concept, merge, near_concepts
+from recsys.profiles.schema import Interest, Statement, UserProfile
+
+KNOWN = concepts()
+
+
+def after(text: str, before: UserProfile | None = None, **options) -> UserProfile:
+    return apply(before or a_profile(), Edit.parse(text), KNOWN, **options)
+
+
+def of(found: UserProfile, key: str) -> Statement:
+    (one,) = [each for each in found.statements if each.concept == key]
+    return one
+
+
+@pytest.mark.parametrize(
+    ("text", "action", "target", "weight"),
+    [
+        ("raise genre:Drama", "raise", "genre:Drama", None),
+        ("  ADD   films about\tspace ", "add", "films about space", None),
+        ("reweight s-genre:Drama 0.8", "reweight", "s-genre:Drama", 0.8),
+        ("forbid genre:Film-Noir", "forbid", "genre:Film-Noir", None),
+        ("add a\x1b[31mred\x00 thing", "add", "a[31mred thing", None),
+    ],
+)
+def test_edits_are_read_as_people_type_them(text: str, action: str, target: str, weight: float | None) -> None:
+    edit = Edit.parse(text)
+    assert (edit.action, edit.target, edit.weight) == (action, target, weight)
+    assert Edit.parse(str(edit)) == edit
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rise genre:Drama", "Did you mean 'raise'"),
+        ("", "no action"),
+        ("raise", "raise what"),
+        ("reweight genre:Drama", "needs a statement and a weight"),
+        ("reweight genre:Drama much", "'much' is not a number"),
+        ("add " + "x" * 300, "Say it in 200"),
+    ],
+)
+def test_what_cannot_be_read_says_why(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Edit.parse(text)
+
+
+def test_the_profile_that_is_edited_stays_as_it_is() -> None:
+    before = a_profile()
+    kept = before.model_dump_json()
+    for text in ("raise genre:Drama", "remove genre:Drama", "add film noir", "forbid genre:Horror", "lock genre:Drama"):
+        assert after(text, before) != before
+        assert before.model_dump_json() == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "polarity", "weight"),
+    [
+        ("raise genre:Drama", "genre:Drama", "like", 0.6 + STEP),
+        ("raise s-genre:Drama", "genre:Drama", "like", 0.6 + STEP),
+        ("raise GENRE:DRAMA", "genre:Drama", "like", 0.6 + STEP),
+        ("raise dramas", "genre:Drama", "like", 0.6 + STEP),
+        ("lower genre:Drama", "genre:Drama", "like", 0.6 - STEP),
+        ("raise genre:Horror", "genre:Horror", "dislike", 0.3 - STEP),
+        ("lower genre:Horror", "genre:Horror", "dislike", 0.3 + STEP),
+        ("raise film noir", "genre:Film-Noir", "like", STEP),
+        ("lower film noir", "genre:Film-Noir", "dislike", STEP),
+        ("reweight genre:Drama 0", "genre:Drama", "like", 0.0),
+        ("reweight s-genre:Horror 1", "genre:Horror", "dislike", 1.0),
+        ("add film noir", "genre:Film-Noir", "like", 0.5),
+        ("add drama", "genre:Drama", "like", 0.6),
+        ("dislike drama", "genre:Drama", "dislike", 0.5),
+        ("add films about trains", "said:films about trains", "like", 0.5),
+        ("dislike talking dogs", "said:talking dogs", "dislike", 0.5),
+    ],
+)
+def test_each_edit_moves_one_statement(text: str, key: str, polarity: str, weight: float) -> None:
+    before, found = a_profile(), after(text)
+    one = of(found, key)
+    assert (one.polarity, one.locked, one.forbidden) == (polarity, True, False)
+    assert one.weight == pytest.approx(weight)
+    assert [each for each in found.statements if each.concept != key] == [
+        each for each in before.statements if each.concept != key
+    ]
+    assert UserProfile.model_validate_json(found.model_dump_json()) == found
+
+
+def test_lowering_stops_at_nothing_before_it_turns_into_dislike() -> None:
+    found, seen = a_profile(), []
+    for _ in range(8):
+        found = after("lower genre:Drama", found)
+        one = of(found, "genre:Drama")
+        seen.append((one.polarity, one.weight))
+    weights = [weight for _, weight in seen]
+    assert weights == pytest.approx([0.35, 0.1, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0])
+    assert [polarity for polarity, _ in seen] == ["like"] * 3 + ["dislike"] * 5
+    assert one.id == "s-genre:Drama"  # the same statement
+    assert (one.evidence, one.support, one.modality) == ((), None, "user-stated")  # evidence of a liking is none of it
+    assert "not like dramas" in one.text
+    for _ in range(5):
+        found = after("raise genre:Drama", found)
+    assert (of(found, "genre:Drama").polarity, of(found, "genre:Drama").weight) == ("like", STEP)
+
+
+def test_evidence_stays_where_it_agrees() -> None:
+    assert of(after("add drama"), "genre:Drama").evidence == of(a_profile(), "genre:Drama").evidence
+    turned = of(after("dislike drama"), "genre:Drama")
+    assert (turned.id, turned.evidence, turned.modality) == ("s-genre:Drama", (), "user-stated")
+
+
+def test_forbidding_and_allowing() -> None:
+    found = after("forbid genre:Film-Noir")
+    one = of(found, "genre:Film-Noir")
+    assert (one.forbidden, one.weight, one.polarity, one.modality) == (True, 0.0, "dislike", "user-stated")
+    assert after("allow genre:Film-Noir", found) == a_profile()
+    found = after("forbid genre:Drama")
+    assert of(found, "genre:Drama").forbidden
+    allowed = of(after("allow genre:Drama", found), "genre:Drama")
+    assert (allowed.forbidden, allowed.weight) == (False, 0.6)
+    with pytest.raises(DataError, match="no such statement"):
+        after("allow genre:Film-Noir")
+
+
+def test_removing_and_locking() -> None:
+    assert [one.concept for one in after("remove s-genre:Drama").statements] == ["genre:Horror"]
+    locked = after("lock genre:Drama")
+    assert of(locked, "genre:Drama").locked
+    assert after("unlock genre:Drama", locked) == a_profile()
+
+
+@pytest.mark.parametrize("action", ["remove", "lock", "unlock", "allow"])
+def test_an_unknown_statement_is_named_with_the_nearest(action: str) -> None:
+    with pytest.raises(DataError, match=r"'s-genre:Drma'.*no such statement.*Did you mean 's-genre:Drama'"):
+        after(f"{action} s-genre:Drma")
+    with pytest.raises(DataError, match="add one"):
+        after(f"{action} anything", profile())
+
+
+def test_a_weight_out_of_range_is_refused() -> None:
+    for weight in ("1.5", "-0.1", "nan", "inf"):
+        with pytest.raises(DataError, match=r"from 0 .* to 1"):
+            after(f"reweight genre:Drama {weight}")
+
+
+@pytest.mark.parametrize("action", ["add", "dislike", "raise", "lower", "forbid"])
+def test_a_concept_that_does_not_exist_is_named_with_the_nearest(action: str) -> None:
+    with pytest.raises(DataError, match=r"'genre:Dramma'.*there is no such genre.*Did you mean 'genre:Drama'"):
+        after(f"{action} genre:Dramma")
+
+
+def test_words_that_mean_nothing_are_refused_and_words_that_mean_items_are_kept() -> None:
+    with pytest.raises(DataError, match=r"no item is like that.*Did you mean 'genre:Horror'"):
+        after("add horro movies", finds=lambda words: False)
+    found = after("add films about space", finds=lambda words: words == "films about space")
+    assert of(found, "said:films about space").text == "Likes films about space."
+
+
+def test_a_wish_not_to_see_is_not_taken_for_a_wish_to_see() -> None:
+    with pytest.raises(DataError, match="dislike gore, or forbid gore"):
+        after("add no gore")
+    assert of(after("add nosferatu and other vampires"), "said:nosferatu and other vampires").polarity == "like"
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        ("genre:Drama", "genre:Drama"),
+        ("genre:drama", "genre:Drama"),
+        ("Drama", "genre:Drama"),
+        ("dramas", "genre:Drama"),
+        ("films about drama", "genre:Drama"),
+        ("horror", "genre:Horror"),
+        ("Horror Films", "genre:Horror"),
+        ("FILM-NOIR", "genre:Film-Noir"),
+        ("noir", "genre:Film-Noir"),
+        ("dram", None),
+        ("drama and horror", None),
+        ("films", None),
+        ("", None),
+    ],
+)
+def test_names_of_concepts(words: str, key: str | None) -> None:
+    found = find_concept(words, KNOWN)
+    assert (found.key if found else None) == key
+
+
+def test_near_names() -> None:
+    assert near_concepts("dramma", KNOWN)[0] == "genre:Drama"
+    assert near_concepts("zzzzzz", KNOWN) == []
+
+
+def test_an_interest_is_moved_by_its_name() -> None:
+    about = Interest(name="Dark stories", share=0.5, concepts=("genre:Film-Noir", "genre:Drama"), examples=())
+    found = after("raise dark stories", profile(statement("genre:Drama", 0.6), interests=[about]))
+    assert {one.concept: round(one.weight, 2) for one in found.statements} == {
+        "genre:Drama": 0.85, "genre:Film-Noir": 0.25,
+    }  # fmt: skip
+
+
+def test_building_anew_keeps_what_a_person_said_locked_forbade_and_removed() -> None:
+    kept = a_profile()
+    for text in ("add film noir", "lock genre:Drama", "forbid genre:Horror", "add talking dogs"):
+        kept = after(text, kept)
+    kept = kept.replacing(statement("genre:Old", 0.2))  # neither: the new build decides
+    rebuilt = profile(
+        statement("genre:Drama", 0.9), statement("genre:Horror", 0.4, polarity="dislike"), statement("genre:New", 0.3),
+        statement("genre:Gone", 0.3), statement("genre:Film-Noir", 0.7, id="another"),
+    ).model_copy(update={"summary": "Built anew."})  # fmt: skip
+    found = merge(rebuilt, kept, removed=["s-genre:Gone"])
+    assert found.summary == "Built anew."
+    assert sorted(one.concept for one in found.statements) == [
+        "genre:Drama", "genre:Film-Noir", "genre:Horror", "genre:New", "said:talking dogs",
+    ]  # fmt: skip
+    for key in ("genre:Drama", "genre:Film-Noir", "genre:Horror"):
+        assert of(found, key) == of(kept, key)
+
+
+def test_building_anew_without_edits_is_the_new_build() -> None:
+    rebuilt = profile(statement("genre:New"))
+    assert merge(rebuilt, a_profile()) == rebuilt
+
+
+TARGETS = ["genre:Drama", "genre:Horror", "genre:Film-Noir", "s-genre:Drama", "films about space", "talking dogs", "x"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from(TARGETS), st.floats(0, 1)), max_size=12))
+def test_any_edits_leave_a_valid_profile(edits: list[tuple[str, str, float]]) -> None:
+    found = a_profile()
+    for action, target, weight in edits:
+        with contextlib.suppress(DataError):
+            found = apply(found, Edit(action=action, target=target, weight=weight), KNOWN)
+    assert UserProfile.model_validate(json.loads(found.model_dump_json())) == found
+    assert len({one.id for one in found.statements}) == len(found.statements)
+    assert len({one.concept for one in found.statements}) == len(found.statements)
+    kept = [one for one in found.statements if one.locked or one.forbidden]
+    assert list(merge(a_profile(), found).statements)[: len(kept)] == kept
