@@ -80,7 +80,7 @@ class Steered:
         self.ranker, self.dial, self.fallback = ranker, dial, fallback
         self._row = {user: row for row, user in enumerate(edited)}
         pairs = list(edited.values())
-        keys = statement_keys([one.now for one in pairs] + [one.built for one in pairs])
+        self._keys = keys = statement_keys([one.now for one in pairs] + [one.built for one in pairs])
         self._pull = signed_weights([one.now for one in pairs], keys) - signed_weights(
             [one.built for one in pairs], keys
         )
@@ -98,6 +98,13 @@ class Steered:
         if user_idx not in self._row:
             return np.zeros(self._columns.shape[1], dtype=np.float32)
         return self.dial * (self._pull[[self._row[user_idx]]] @ self._columns).toarray()[0]
+
+    def because(self, user_idx: int, item: int) -> list[tuple[str, float]]:
+        """Return the concepts whose edits move an item for a user, with what they add, the strongest first."""
+        row = self._row[user_idx]
+        pull = self._pull[[row]].toarray()[0] * self._columns[:, [item]].toarray()[:, 0] * self.dial  # [n_keys]
+        order = np.argsort(-np.abs(pull), kind="stable")
+        return [(self._keys[place], float(pull[place])) for place in order if pull[place]]
 
     def score(self, query: Query) -> np.ndarray:
         """Return float32 ``[n_queries, n_items]``."""
