@@ -16,7 +16,7 @@ from recsys.profiles.matching import Matcher
 from recsys.profiles.schema import UserProfile
 from recsys.rankers.blending import rank_votes, standardise
 
-DIAL = 2.0  # how far edits move a list: see experiments/profile_steering
+DIAL = 1.0  # one step of raise or lower is seen, and most of the list stays: experiments/profile_steering
 By = Literal["statements", "interests", "both"]
 
 

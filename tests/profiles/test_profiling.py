@@ -62,10 +62,10 @@ def test_what_came_went_and_moved(lists: Lists) -> None:
     assert {line.item_id for line in changed.went} == set(before) - {one.item_id for one in new}
     assert changed.came == len(changed.went) > 0
     for line, one in zip(changed.now, genres(lists, new), strict=True):
-        assert line.because == (("genre:G2 +1.6",) if one == 2 else ())  # 2 * 0.5 * log(1 + 4)
+        assert line.because == (("genre:G2 +0.8",) if one == 2 else ())  # 0.5 * log(1 + 4)
     text = changed.to_text()
     assert f"{changed.came} came, {changed.came} went" in text
-    assert "genre:G2 +1.6" in text
+    assert "genre:G2 +0.8" in text
 
 
 def test_what_is_forbidden_is_never_in_the_list(lists: Lists) -> None:
