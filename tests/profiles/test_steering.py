@@ -158,7 +158,7 @@ def test_more_and_less_of_a_thing(key: str) -> None:
     moved = {}
     for text in (f"raise {key}", f"reweight {key} 1", f"lower {key}", f"dislike {key}"):
         pairs = {user: edited(text, built=built) for user in range(30)}
-        moved[text] = share(Steered(Fixed(), pairs, MATCHER).score(asked), key)
+        moved[text] = share(Steered(Fixed(), pairs, MATCHER, dial=2.0).score(asked), key)
     up, most, down, least = (one.mean() for one in moved.values())
     assert most > up > plain.mean() > down >= least
     assert (moved[f"raise {key}"] >= plain).all()
