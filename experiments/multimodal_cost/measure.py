@@ -1,6 +1,6 @@
 """What does an epoch of each learned ranker cost beside LightGCN, and how does MMSSL grow with the data?
 
-    python experiments/multimodal_cost/measure.py              everything, about ten minutes on one core
+    python experiments/multimodal_cost/measure.py              everything, about fifteen minutes on one core
     python experiments/multimodal_cost/measure.py --rounds 1 --parts softmax
 
 Synthetic, seeded: as many users, items and interactions as TikTok has in the papers, two modalities of 128 numbers.
