@@ -13,11 +13,13 @@ import pytest
 from recsys.core.config import Settings
 from recsys.data import SOURCES
 from recsys.items import DESCRIBERS, ENCODERS
+from recsys.profiles import CONCEPT_SOURCES
 from recsys.rankers import RANKERS
 
 ROOT = Path(__file__).resolve().parents[1] / "recsys"
-ORDER = ["core", "data", "items", "graph", "rankers", "evaluation", "serving"]
+ORDER = ["core", "data", "items", "graph", "rankers", "profiles", "evaluation", "serving"]
 LEVEL = {name: level for level, name in enumerate(ORDER)} | {"items": 2, "graph": 2}
+REGISTRIES = [SOURCES, RANKERS, ENCODERS, DESCRIBERS, CONCEPT_SOURCES]
 ABOVE = len(ORDER)  # the files beside the rooms: workflow, reporting, demo, cli
 LIGHT = {"console": 0}  # plain text, for anybody
 
@@ -52,7 +54,7 @@ def test_imports_point_one_way(path: Path) -> None:
         assert other < own or same_room or own == ABOVE, f"{path.relative_to(ROOT)} imports {module}"
 
 
-@pytest.mark.parametrize("registry", [SOURCES, RANKERS, ENCODERS, DESCRIBERS], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
 def test_plug_ins_do_not_import_each_other(registry) -> None:
     modules = {target.partition(":")[0] for target in registry.names.values()}
     for module in modules:
@@ -62,7 +64,7 @@ def test_plug_ins_do_not_import_each_other(registry) -> None:
         assert not others - shared, f"{module} imports {others}"
 
 
-@pytest.mark.parametrize("registry", [SOURCES, RANKERS, ENCODERS, DESCRIBERS], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
 def test_every_plug_in_has_explained_settings_and_a_docstring(registry) -> None:
     for name in registry:
         kind = registry.load(name)

@@ -40,11 +40,18 @@ class Concept:
         key: unique, ``kind:value``.
         phrase: how a sentence names its items, such as ``dramas`` or ``posters like that of Alien``.
         modality: where it comes from.
+        words: short, for names of interests and for searches, such as ``drama``; empty where there are none.
     """
 
     key: str
     phrase: str
     modality: Modality
+    words: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The part of the key before the colon."""
+        return self.key.partition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,16 @@ class Concepts:
                     columns.append(part.members[:, [column]])
         members = sp.hstack(columns, format="csc") if columns else sp.csc_array((n_items, 0), dtype=np.float32)
         return cls(tuple(kept.values()), sp.csc_array(members, dtype=np.float32))
+
+
+def columns_of(found: Sequence[tuple[Concept, Sequence[int]]], n_items: int) -> Concepts:
+    """Return concepts, each given with the row numbers of its items."""
+    rows = [np.unique(np.asarray(items, dtype=np.int64)) for _, items in found]
+    indptr = np.concatenate([[0], np.cumsum([len(one) for one in rows])]).astype(np.int64)
+    indices = np.concatenate([*rows, np.zeros(0, dtype=np.int64)])
+    ones = np.ones(len(indices), dtype=np.float32)
+    members = sp.csc_array((ones, indices, indptr), shape=(n_items, len(found)))
+    return Concepts(tuple(concept for concept, _ in found), members)
 
 
 class ConceptSource(Protocol):

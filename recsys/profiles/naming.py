@@ -1,0 +1,50 @@
+"""Words for people: titles made harmless, lists joined, how many times as often."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+LONGEST = 60  # characters of a title within a sentence
+YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
+ARTICLE = re.compile(r"^(.*), (The|A|An)$")
+SENTENCES = re.compile(r"[^\w\s&'’.,:!?/+-]")  # brackets, quotes and markup: nothing that a title ends a sentence with
+
+
+def clean_title(title: str) -> str:
+    """Return a title as one line of printable characters; markup in it stays text."""
+    return " ".join("".join(one if one.isprintable() else " " for one in title).split())
+
+
+def spoken_title(title: str) -> str:
+    """Return a title as it stands within a sentence: without year, article in front, no brackets or quotes."""
+    bare = YEAR.sub("", clean_title(title))
+    bare = re.sub(r"\s*\([^)]*\)", "", bare) or bare  # titles in other languages
+    turned = ARTICLE.match(bare)
+    text = f"{turned[2]} {turned[1]}" if turned else bare
+    text = " ".join(SENTENCES.sub(" ", text).split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1].rsplit(" ", 1)[0] + "…"
+
+
+def joined(parts: Sequence[str], last: str = "and") -> str:
+    """Return ``a, b and c``."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+
+
+def times_as_often(observed: float, expected: float) -> str:
+    """Return in words how many times as often something happens."""
+    ratio = observed / max(expected, 1e-9)
+    if ratio >= 9.5:
+        return "more than nine times as often as"
+    words = {2: "twice", 3: "three times", 4: "four times", 5: "five times", 6: "six times"}
+    words |= {7: "seven times", 8: "eight times", 9: "nine times"}
+    if ratio >= 1.75:
+        return f"about {words[round(ratio)]} as often as"
+    return "half as often again as" if ratio >= 1.4 else "more often than"
+
+
+def capital(text: str) -> str:
+    """Return the text with its first letter as a capital, the rest as it is."""
+    return text[:1].upper() + text[1:]

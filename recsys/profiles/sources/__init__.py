@@ -1,0 +1,1 @@
+"""One file per source of concepts; they are named in ``recsys.profiles``."""

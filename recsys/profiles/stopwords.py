@@ -1,0 +1,38 @@
+"""Words that tell nothing of anybody's taste."""
+
+COMMON = """
+able about above across actually after again against ago ahead all allow almost along already also although always
+among and another any anyone anything apart are around aside ask away back bad based became because become been
+before began begin behind being believe below best better between beyond big both bring brought but call came can
+cannot catch cause certain change chance clear close come complete could course day days deal decide despite did
+different discover does doing done don down due during each early easy either else end enough ensue especially even
+eventually ever every everyone everything exactly example except face fact fall far few final finally find first
+follow for forced former found four free from full further gave get getting give given goes going gone good got
+great had half hand happen hard has have having head held help her here herself him himself his hold home hope how
+however idea immediately including inside instead into involve its itself join just keep kind knew know known large
+last late later lead learn least leave led less let life like little live living long longer look lose lost lot
+made main make making man many matter may maybe mean meanwhile meet member met might mind more most move much must
+name named near need never new next night nobody none nor not nothing now number off offer often old once one only
+onto open order other others otherwise our out over own part pass past people perhaps person place plan point prove
+put quickly quite rather ready real realize really recently return reveal right run said same save saw say second
+see seem seen self send set seven several shall she should show side since six small soon sometime start stay step
+still stop story such suddenly sure take taken taking talk tell ten than that the their theirs them themselves then
+there therefore these they thing think third this those though three through throughout thus time together told too
+took top toward true truth try trying turn two under unexpected unless until upon use used using usual various very
+want was way well went were what when where whether which while who whole whom whose why will with within without
+won word work would year yes yet you young your
+"""
+# What all catalogues say.
+CATALOGUE = """
+aka dvd edition featuring film genre movie product review series star starring tag title version
+adult couple director guy himself life man men people person someone thing woman women world
+"""
+# What texts say that address a machine: no text may make a concept of them.
+COMMANDS = """
+act answer api assistant bot chat command developer disregard execute evil forget format function html
+http https ignore input inject injection instruct instruction item javascript json key language list llm mode model
+must null obey output override password policy previous print prompt rank rating recommend recommendation reply
+respond response role rule say schema score script select sentence secret should statement sudo system table text
+token tool top undefined user users value write xml
+"""
+STOP = frozenset(f"{COMMON} {CATALOGUE} {COMMANDS}".split())
