@@ -340,6 +340,41 @@ def recommend(
     click.echo(json.dumps(lists_dict(lists), indent=2) if as_json else lists_text(lists))
 
 
+@main.command(short_help="What a user likes, with evidence; edit it, and lists follow.")
+@run_options
+@click.argument("user", required=False)
+@click.option("--liked", multiple=True, help="Title or id that somebody new likes, oldest first; may be repeated.")
+@click.option("--edit", "edits", multiple=True, help='Such as "raise genre:Drama"; may be repeated.')
+@click.option("--undo", is_flag=True, help="Take the last edit back.")
+@click.option("--redo", is_flag=True, help="Take the last undo back.")
+@click.option("--history", is_flag=True, help="List the versions instead of the profile.")
+@click.option("--erase", is_flag=True, help="Remove all that is kept of the user's edits and versions.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write the profile as a page there.")
+@click.option("--ranker", help="Whose list is shown after an edit: folder, name or key [the configured one].")
+@click.option("-k", default=10, show_default=True, help="Length of that list.")
+@click.option("--dial", type=float, help="How far edits move the list, from 0 [1].")
+def profile(workflow: Any, as_json: bool, **options: Any) -> None:
+    """Say what USER likes, by which items, and how sure that is; or somebody new who likes a few titles.
+
+    \b
+    Edits: add WORDS, dislike WORDS, raise X, lower X, forbid X, where X is a concept, a statement or words;
+    remove, lock, unlock, allow a statement; reweight STATEMENT 0.8. They are kept, with all versions, and
+    the change of the top list is shown. Nothing is kept of somebody new.
+
+    \b
+    Examples:
+      recsys profile 42
+      recsys profile 42 --edit "raise genre:Drama" --edit "forbid genre:Horror"
+      recsys profile 42 --edit "add films about space" --ranker lightgcn
+      recsys profile 42 --undo
+      recsys profile --liked "Toy Story" --liked "Fargo" --edit "lower genre:Comedy" --html profile.html
+    """
+    from recsys.portrait import Asked, answer
+
+    found = answer(workflow, Asked(**options))
+    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_text())
+
+
 @main.command(short_help="List results, or describe one.")
 @click.argument("artifact", required=False)
 @click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)

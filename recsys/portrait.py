@@ -1,0 +1,173 @@
+"""What the verb ``profile`` answers: a profile as text, page or JSON, and what edits did to it and to a list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recsys.changing import Changed
+from recsys.console import columns
+from recsys.core.errors import ArtifactError, ConfigError, DataError
+from recsys.profiles.render import profile_text
+from recsys.profiles.schema import UserProfile
+from recsys.profiles.steering import DIAL
+from recsys.profiles.store import Version
+from recsys.profiling import Current, Edited, Profiling
+from recsys.workflow import Workflow
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a profile.
+
+    Attributes:
+        user: whose; none: of somebody new, with ``liked``.
+        liked: ids or titles, oldest first.
+        edits: to be made, as people type them.
+        undo, redo, history, erase: instead of edits.
+        html: where to write a page.
+        ranker: whose list is shown after an edit; none: the configured one.
+        k: length of that list.
+        dial: how far edits move it.
+    """
+
+    user: str | None = None
+    liked: Sequence[str] = ()
+    edits: Sequence[str] = ()
+    undo: bool = False
+    redo: bool = False
+    history: bool = False
+    erase: bool = False
+    html: Path | None = None
+    ranker: str | None = None
+    k: int = 10
+    dial: float | None = None
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            DataError: neither or both of user and history, or several things at once.
+            ConfigError: a list length or dial that cannot be.
+        """
+        if (self.user is None) == (not self.liked):
+            raise DataError(
+                "profile", "of whom?", "Give a user's id, or --liked TITLE for somebody new: one of the two."
+            )
+        told = {"--undo": self.undo, "--redo": self.redo, "--history": self.history, "--erase": self.erase}
+        chosen = [name for name, given in ({"--edit": bool(self.edits)} | told).items() if given]
+        if len(chosen) > 1:
+            raise DataError("profile", f"{' and '.join(chosen)} at once", "Give one of them.")
+        if self.user is None and chosen and chosen != ["--edit"]:
+            raise DataError("profile", f"{chosen[0]} for somebody new, of whom nothing is kept", "Give a user's id.")
+        if self.k < 1:
+            raise ConfigError("profile", f"k is {self.k}", "Ask for at least one item.")
+        if self.dial is not None and not 0 <= self.dial <= 100:
+            raise ConfigError("profile", f"the dial is {self.dial:g}", "Give a number from 0 (no effect) to 100.")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is answered; empty parts were not asked for.
+
+    Attributes:
+        current: the profile as it is after all that was asked.
+        notes: what happened, line by line.
+        changed: what it did to a list.
+        versions: all that are kept.
+        html: the page that was written.
+        erased: how many versions were removed.
+    """
+
+    current: Current | None = None
+    notes: tuple[str, ...] = ()
+    changed: Changed | None = None
+    versions: tuple[Version, ...] | None = field(default=None)
+    html: Path | None = None
+    erased: int | None = None
+
+    def to_text(self) -> str:
+        """Return it for the terminal."""
+        if self.versions is not None:
+            return _versions_text(self.versions)
+        parts = [] if self.current is None else [profile_text(self.current.profile)]
+        parts += ["\n".join(self.notes)] if self.notes else []
+        parts += [self.changed.to_text()] if self.changed else []
+        return "\n\n".join([*parts, *([str(self.html)] if self.html else [])])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        if self.versions is not None:
+            return {"versions": [vars(one) for one in self.versions]}
+        if self.current is None:
+            return {"erased": self.erased}
+        return {
+            "profile": self.current.profile.model_dump(mode="json"),
+            "version": self.current.version,
+            "notes": list(self.notes),
+            "change": self.changed.to_dict() if self.changed else None,
+            "html": str(self.html) if self.html else None,
+        }
+
+
+def answer(workflow: Workflow, asked: Asked) -> Answer:
+    """Do what is asked.
+
+    Raises:
+        RecsysError: it cannot be done; nothing was changed.
+    """
+    asked.check()
+    profiling = Profiling(workflow)
+    if asked.history:
+        return Answer(versions=tuple(profiling.store.history(_known(profiling, asked.user))))
+    if asked.erase:
+        erased = profiling.store.erase(_known(profiling, asked.user))
+        return Answer(notes=(f"{erased} versions of the profile of user {asked.user} are erased",), erased=erased)
+    if not (asked.edits or asked.undo or asked.redo):
+        current = profiling.newcomer(asked.liked) if asked.user is None else profiling.current(asked.user)
+        return Answer(current, html=_page(asked.html, current.profile))
+    lists = profiling.lists(asked.ranker, asked.user, asked.liked, DIAL if asked.dial is None else asked.dial)
+    edited = _edited(profiling, asked)  # last, so that nothing is kept when the rest cannot be done
+    changed = lists.change(edited.before.profile, edited.after.profile, edited.after.built, asked.k)
+    kept = f"kept as version {edited.after.version}" if edited.after.version else "of somebody new nothing is kept"
+    return Answer(edited.after, (*edited.notes, kept), changed, html=_page(asked.html, edited.after.profile))
+
+
+def _edited(profiling: Profiling, asked: Asked) -> Edited:
+    if asked.user is None:
+        return profiling.edit(profiling.newcomer(asked.liked), asked.edits)
+    if asked.edits:
+        return profiling.edit(profiling.current(asked.user), asked.edits)
+    return profiling.undo(asked.user, again=asked.redo)
+
+
+def _known(profiling: Profiling, user_id: str) -> str:
+    """Return the id of a user who is in the data or of whom something is kept."""
+    if user_id not in profiling.dataset.users and not profiling.store.history(user_id):
+        raise DataError(f"user {user_id!r}", "not in the data set, and nothing is kept of such a user", "Check the id.")
+    return user_id
+
+
+def _page(path: Path | None, profile: UserProfile) -> Path | None:
+    if path is None:
+        return None
+    from recsys.profiles.page import profile_page
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(profile_page(profile), encoding="utf-8")
+    except OSError as error:
+        raise ArtifactError(f"file {path}", error.strerror or str(error), "Choose another place for it.") from None
+    return path
+
+
+def _versions_text(versions: Sequence[Version]) -> str:
+    if not versions:
+        return "nothing is kept: the profile was never edited"
+    rows = [
+        {"version": ("* " if one.current else "  ") + str(one.version), "made": one.made[:19], "edit": one.edit}
+        for one in versions
+    ]
+    return columns(rows)
