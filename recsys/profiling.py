@@ -125,7 +125,7 @@ class Profiling:
         steps, notes = [current.profile], []
         for edit in edits:
             steps.append(apply(steps[-1], edit, self.matcher.concepts, finds=self.matcher.finds))
-            notes += self._notes(steps[-2], steps[-1])
+            notes += self._notes(edit, steps[-2], steps[-1])
         version = current.version
         if current.profile.user_id is not None:
             if current.fresh:
@@ -208,9 +208,12 @@ class Profiling:
             version = one.parent
         return removed
 
-    def _notes(self, before: UserProfile, after: UserProfile) -> list[str]:
-        """Return a line for each new statement in free words: which items they mean, and which concept comes near."""
+    def _notes(self, edit: Edit, before: UserProfile, after: UserProfile) -> list[str]:
+        """Return lines on what an edit could not do, and on what free words mean and which concept comes near."""
         known, notes = {one.concept for one in before.statements}, []
+        weights = [{one.concept: (one.polarity, one.weight) for one in each.statements} for each in (before, after)]
+        if edit.action in ("raise", "lower") and weights[0] == weights[1]:
+            notes.append(f"{edit.target} counts as much as it can already")
         for one in after.statements:
             if not one.concept.startswith(SAID) or one.concept in known:
                 continue

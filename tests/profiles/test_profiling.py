@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from click.testing import CliRunner, Result
 from profiles.made import profile, statement
 
 from recsys.changing import Lists
+from recsys.cli import main
 from recsys.profiles.concepts import Concept, Concepts
 from recsys.profiles.edits import Edit, apply
 from recsys.profiles.matching import Matcher
+from recsys.profiles.schema import UserProfile
 from recsys.rankers.store import make_ranker
 from recsys.serving.recommender import Recommender
+from recsys.workflow import Workflow, read_config
 
 from worlds import blocks
+
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +97,167 @@ def test_somebody_new_is_steered_too(lists: Lists) -> None:
     after = apply(built, Edit.parse("forbid genre:G0"), lists.matcher.concepts)
     assert genres(new, new.of(built, built, 5)) == [0] * 5
     assert 0 not in genres(new, new.of(after, built, 5))
+
+
+# -- the verb ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of ml-100k, titles and genres only, with EASE."""
+    return tmp_path_factory.mktemp("artifacts")
+
+
+def call(artifacts: Path, *arguments: str) -> Result:
+    settings = ("--artifacts", str(artifacts), "-q", "--set", "items.text=none", "--set", "items.image=none")
+    return CliRunner().invoke(main, ["profile", *arguments, *settings])
+
+
+def told(artifacts: Path, *arguments: str) -> dict:
+    done = call(artifacts, *arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_a_profile_is_printed_and_looking_keeps_nothing(artifacts: Path) -> None:
+    found = told(artifacts, "42")
+    assert UserProfile.model_validate(found["profile"]).user_id == "42"
+    assert found["profile"]["statements"]
+    assert (found["version"], found["change"]) == (0, None)
+    text = call(artifacts, "42").output
+    assert all(one["text"] in " ".join(text.split()) for one in found["profile"]["statements"][:2])
+    assert not (artifacts / "profiles").exists()
+    assert told(artifacts, "42") == found
+    (made,) = (artifacts / "profiler").glob("[!.]*")  # fitted once
+    assert (made / "manifest.json").is_file()
+
+
+def test_an_edit_is_kept_and_shown_in_the_list(artifacts: Path) -> None:
+    before = told(artifacts, "7")
+    found = told(artifacts, "7", "--edit", "forbid genre:Drama", "--edit", "add war")
+    assert found["version"] == 3
+    change = found["change"]
+    assert change["went"]
+    assert all("genre:Drama forbidden" in line["because"] or line["because"] for line in change["went"])
+    again = told(artifacts, "7")
+    assert (again["profile"], again["version"]) == (found["profile"], 3)
+    text = call(artifacts, "7", "--history").output
+    assert [line.split("  ")[-1] for line in text.splitlines()[1:]] == [
+        "built from the history", "forbid genre:Drama", "add war",
+    ]  # fmt: skip
+    assert "* 3" in text
+    undone = told(artifacts, "7", "--undo")
+    assert undone["version"] == 2
+    assert told(artifacts, "7", "--undo")["profile"] == before["profile"]
+    assert call(artifacts, "7", "--undo").exit_code == 2
+    assert told(artifacts, "7", "--redo")["version"] == 2
+    assert told(artifacts, "7", "--erase") == {"erased": 3}
+    assert told(artifacts, "7") == before
+    assert told(artifacts, "7", "--history") == {"versions": []}
+
+
+def test_the_list_of_a_forbidding_user_has_none_of_it(artifacts: Path) -> None:
+    found = told(artifacts, "11", "--edit", "forbid genre:Comedy", "-k", "50")
+    workflow = Workflow(read_config(None, (f"run.artifacts='{artifacts}'", "items.text=none")))
+    table = workflow.dataset.item_table
+    attributes = dict(zip(table["item_id"], table["attributes"], strict=True))
+    assert len(found["change"]["now"]) == 50
+    assert not any("genre:Comedy" in attributes[line["item_id"]] for line in found["change"]["now"])
+
+
+def test_of_edits_that_cannot_all_be_made_none_is(artifacts: Path) -> None:
+    done = call(artifacts, "12", "--edit", "raise genre:Drama", "--edit", "remove nonsense")
+    assert done.exit_code == 2
+    assert "no such statement" in done.output
+    assert told(artifacts, "12", "--history") == {"versions": []}
+
+
+def test_somebody_new_has_a_profile_and_a_list_that_are_not_kept(artifacts: Path) -> None:
+    liked = [part for title in ("Alien (1979)", "Aliens (1986)", "Blade Runner", "The Terminator (1984)")
+             for part in ("--liked", title)]  # fmt: skip
+    found = told(artifacts, *liked, "--edit", "add musicals", "-k", "20")
+    assert found["profile"]["user_id"] is None
+    assert found["profile"]["origin"]["history"] == 4
+    assert found["version"] == 0
+    assert any(any("genre:Musical" in why for why in line["because"]) for line in found["change"]["now"])
+    assert "nothing is kept" in call(artifacts, *liked, "--edit", "add musicals").output
+
+
+def test_free_words_say_what_they_were_taken_for(artifacts: Path) -> None:
+    text = call(artifacts, "13", "--edit", "add trek through stars").output
+    assert "means" in text
+    assert "Star Trek" in text
+
+
+def test_edits_stay_when_the_history_changes(artifacts: Path) -> None:
+    told(artifacts, "1", "--edit", "forbid genre:Horror", "--edit", "add film noir")
+    other = ("--set", "split.seed=1")
+    assert (
+        told(artifacts, "99", *other)["profile"]["origin"]["data"] != told(artifacts, "99")["profile"]["origin"]["data"]
+    )
+    found = told(artifacts, "1", *other)
+    keys = {one["concept"]: one for one in found["profile"]["statements"]}
+    assert keys["genre:Horror"]["forbidden"]
+    assert keys["genre:Film-Noir"]["modality"] == "user-stated"
+    removed = next(one["id"] for one in found["profile"]["statements"] if one["modality"] != "user-stated")
+    told(artifacts, "1", *other, "--edit", f"remove {removed}")
+    assert [one["edit"] for one in told(artifacts, "1", "--history")["versions"]][-2:] == [
+        "built anew",
+        f"remove {removed}",
+    ]
+    assert removed not in {one["id"] for one in told(artifacts, "1")["profile"]["statements"]}
+
+
+def test_a_page_is_written(artifacts: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "profile.html"
+    found = told(artifacts, "42", "--html", str(path))
+    assert found["html"] == str(path)
+    assert "<html" in path.read_text(encoding="utf-8")
+    done = call(artifacts, "42", "--html", str(tmp_path))
+    assert done.exit_code == 2
+    assert "another place" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Give a user's id"),
+        (("42", "--liked", "Fargo"), "one of the two"),
+        (("nobody",), "not in the data set"),
+        (("--liked", "Fargoo (1996)"), "Nearest: Fargo"),
+        (("42", "--edit", "rise genre:Drama"), "Did you mean 'raise'"),
+        (("42", "--edit", "raise genre:Dramma"), "Did you mean 'genre:Drama'"),
+        (("42", "--edit", "raise genre:Drama", "--undo"), "Give one of them"),
+        (("42", "--undo"), "nothing is kept"),
+        (("--liked", "Fargo", "--undo"), "somebody new"),
+        (("nobody", "--history"), "Check the id"),
+        (("42", "-k", "0", "--edit", "raise genre:Drama"), "at least one item"),
+        (("42", "--dial", "-1"), "from 0"),
+        (("42", "--edit", "raise genre:Drama", "--ranker", "absent"), "recsys show"),
+    ],
+)
+def test_mistakes_end_with_status_2_and_a_remedy(artifacts: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = call(artifacts, *arguments)
+    assert done.exit_code == 2, done.output
+    assert message in done.output
+    assert "try:" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_the_commands_of_the_readme_run(artifacts: Path) -> None:
+    section = README.read_text(encoding="utf-8").partition("## Profiles")[2].partition("\n## ")[0]
+    commands = [shlex.split(line, comments=True) for line in section.splitlines() if line.startswith("recsys ")]
+    assert len(commands) >= 6
+    for command in commands:
+        done = call(artifacts, *command[2:])
+        assert done.exit_code == 0, f"{command}\n{done.output}"
+
+
+def test_an_edit_that_can_do_nothing_more_says_so(artifacts: Path) -> None:
+    edits = [part for _ in range(6) for part in ("--edit", "raise genre:War")]
+    assert "counts as much as it can already" in call(artifacts, "16", *edits).output
+
+
+def test_a_mistaken_ranker_keeps_no_edit(artifacts: Path) -> None:
+    call(artifacts, "15", "--edit", "raise genre:Drama", "--ranker", "absent")
+    assert told(artifacts, "15", "--history") == {"versions": []}
