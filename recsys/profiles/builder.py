@@ -26,9 +26,10 @@ from recsys.profiles.interests import Group, InterestSettings, divide, fused_spa
 from recsys.profiles.looks import Looks
 from recsys.profiles.naming import clean_title, joined, spoken_title
 from recsys.profiles.schema import Change, Evidence, Interest, Origin, Statement, UserProfile, VisualTaste
-from recsys.profiles.telling import change_text, interest_name, query_texts, statement_text, summary_text
+from recsys.profiles.telling import change_text, interest_name, query_texts, statement_text, summary_text, told_first
 
 CODE = ("*.py", "sources/*.py")
+COMMON = 0.25  # share of an interest's items that a concept must have to name it
 APART = {"store.py", "database.py", "steering.py", "edits.py", "page.py", "render.py"}  # not what profiles are made of
 
 
@@ -139,18 +140,25 @@ class ProfileBuilder:
         interests, subjects = _named_apart([one for one, _ in told]), [concepts for _, concepts in told]
         statements = [self._statement(taken, one) for one in contrasts]
         changes = self._changes(taken)
-        phrases = [self._phrase(one.column, taken, one.places) for one in contrasts]
-        pairs = list(zip(statements, phrases, strict=True))
-        likes, dislikes = ([pair for pair in pairs if pair[0].polarity == way] for way in ("like", "dislike"))
-        liked = [self.concepts.all[one.column] for one in contrasts if one.polarity == "like"]
+        likes, dislikes = ([one for one in contrasts if one.polarity == way] for way in ("like", "dislike"))
+        liked = sorted(likes, key=lambda one: told_first(self.concepts.all[one.column]))
         dates = (taken.date(0), taken.date(-1)) if taken.dated else None
-        summary = summary_text(len(taken), dates, likes, dislikes, interests, [(name, up) for _, name, up in changes])
+        summary = summary_text(
+            len(taken),
+            dates,
+            [(one.support, self._phrase(one.column, taken, one.places)) for one in liked],
+            [self._phrase(one.column, taken, one.places) for one in dislikes],
+            interests,
+            [(name, up) for _, name, up in changes],
+        )
         return UserProfile(
             user_id=user_id,
             summary=summary,
             statements=tuple(statements),
             interests=tuple(interests),
-            queries=query_texts(subjects, liked, self.settings.queries) if statements else (),
+            queries=query_texts(subjects, [self.concepts.all[one.column] for one in liked], self.settings.queries)
+            if statements
+            else (),
             visual=self._visual(taken, contrasts),
             changes=tuple(change for change, _, _ in changes),
             origin=Origin(history=len(taken), data=self.world.train.digest, builder=self.identity),
@@ -179,7 +187,7 @@ class ProfileBuilder:
         if concept.kind != "neighbours":
             return concept.phrase
         best = places[np.argsort(-self.contrasts.popularity[taken.items[places]], kind="stable")[:2]]
-        return f"what goes with {joined([spoken_title(self.titles[item]) for item in taken.items[best]])}"
+        return f"what others take along with {joined([spoken_title(self.titles[item]) for item in taken.items[best]])}"
 
     def _statement(self, taken: History, one: Contrast) -> Statement:
         concept = self.concepts.all[one.column]
@@ -193,9 +201,10 @@ class ProfileBuilder:
     def _interest(self, taken: History, group: Group, groups: Sequence[Group]) -> tuple[Interest, list[Concept]]:
         columns = self._distinguishing(taken, group)
         concepts = [self.concepts.all[column] for column in columns]
-        nearest = group.places[: 3 * self.settings.examples]
-        chosen = nearest[np.argsort(-self.contrasts.popularity[taken.items[nearest]], kind="stable")]
-        chosen = chosen[: self.settings.examples]
+        nearest = group.places[: 4 * self.settings.examples]
+        typical = self.contrasts.holding(taken)[np.ix_(nearest, columns)].sum(axis=1)
+        known = self.contrasts.popularity[taken.items[nearest]]
+        chosen = nearest[np.lexsort((-known, -typical))][: self.settings.examples]
         name = interest_name(concepts, [spoken_title(self.titles[item]) for item in taken.items[chosen]])
         share = round(len(group.places) / len(taken), 4)
         keys = tuple(one.key for one in concepts)
@@ -215,7 +224,7 @@ class ProfileBuilder:
         for column in np.argsort(-score, kind="stable"):
             if len(found) == most or score[column] < 1.5 or k[column] < 2:
                 break
-            if k[column] >= 0.15 * n and all(_alike(has[inside], column, each) < 0.7 for each in found):
+            if k[column] >= COMMON * n and all(_alike(has[inside], column, each) < 0.7 for each in found):
                 found.append(int(column))
         return found
 

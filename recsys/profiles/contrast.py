@@ -35,6 +35,7 @@ class ContrastSettings(Settings):
     most_each: int = Field(4, ge=1, description="Likes of one kind (genre, term, …) at most.")
     likes: int = Field(12, ge=0, description="Likes at most.")
     dislikes: int = Field(5, ge=0, description="Dislikes at most.")
+    apart_days: float = Field(30.0, ge=0, description="Days from the earlier items to the latest, by their medians.")
     changes: int = Field(3, ge=0, description="Changes at most.")
 
 
@@ -221,10 +222,10 @@ class Contrasts:
         """Return what the latest third has more, or less, of than the earlier items; none where times do not tell."""
         n, settings = len(history), self.settings
         late = n // 3
-        if history.times is None or late < 2 * settings.least or history.times[0] == history.times[-1]:
+        early = n - late
+        if late < 2 * settings.least or not _apart(history, early, settings.apart_days):
             return []
         has = self.holding(history)
-        early = n - late
         k1, k2 = has[:early].sum(axis=0).astype(np.float64), has[early:].sum(axis=0).astype(np.float64)
         low, high = newcombe(k1, early, k2, late)
         pooled = (k1 + k2) / n
@@ -241,6 +242,13 @@ class Contrasts:
                 numbers = (k1[one] / early, k2[one] / late, low[one], high[one])
                 kept.append(Shift(int(one), *map(float, numbers), latest))
         return kept
+
+
+def _apart(history: History, early: int, days: float) -> bool:
+    """Return whether time passed between the earlier items and the others, not just a sitting."""
+    if not history.dated:
+        return False
+    return np.median(history.times[early:]) - np.median(history.times[:early]) >= max(days * 86400, 1)
 
 
 def overlap(one: set[int], other: set[int]) -> float:

@@ -22,8 +22,8 @@ class InterestSettings(Settings):
     image: float = Field(0.4, ge=0, description="How much pictures count.")
     most: int = Field(6, ge=1, description="Interests at most.")
     clear: float = Field(0.08, description="Mean silhouette below which a history is one interest.")
-    least: int = Field(4, ge=1, description="Items of an interest.")
-    least_share: float = Field(0.08, ge=0, le=1, description="And share of the history.")
+    least: int = Field(6, ge=1, description="Items of an interest.")
+    least_share: float = Field(0.1, ge=0, le=1, description="And share of the history.")
     looked_at: int = Field(300, ge=10, description="Latest items that the number of interests is chosen by.")
 
 

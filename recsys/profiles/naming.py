@@ -1,11 +1,11 @@
-"""Words for people: titles made harmless, lists joined, how many times as often."""
+"""Words for people: titles made harmless, lists joined."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-LONGEST = 60  # characters of a title within a sentence
+LONGEST = 48  # characters of a title within a sentence
 YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
 ARTICLE = re.compile(r"^(.*), (The|A|An)$")
 SENTENCES = re.compile(r"[^\w\s&'’.,:!?/+-]")  # brackets, quotes and markup: nothing that a title ends a sentence with
@@ -31,18 +31,6 @@ def joined(parts: Sequence[str], last: str = "and") -> str:
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
-
-
-def times_as_often(observed: float, expected: float) -> str:
-    """Return in words how many times as often something happens."""
-    ratio = observed / max(expected, 1e-9)
-    if ratio >= 9.5:
-        return "more than nine times as often as"
-    words = {2: "twice", 3: "three times", 4: "four times", 5: "five times", 6: "six times"}
-    words |= {7: "seven times", 8: "eight times", 9: "nine times"}
-    if ratio >= 1.75:
-        return f"about {words[round(ratio)]} as often as"
-    return "half as often again as" if ratio >= 1.4 else "more often than"
 
 
 def capital(text: str) -> str:

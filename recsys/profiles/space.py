@@ -69,9 +69,8 @@ def _lloyd(rows: np.ndarray, k: int, rng: np.random.Generator, steps: int) -> tu
             break
         groups = now
         used, groups = np.unique(groups, return_inverse=True)
-        sums = np.zeros((len(used), rows.shape[1]), dtype=np.float64)
-        np.add.at(sums, groups, rows)
-        centres = (sums / np.bincount(groups)[:, None]).astype(np.float32)
+        member = np.eye(len(used), dtype=np.float32)[groups]  # [n, k]
+        centres = (member.T @ rows) / member.sum(axis=0)[:, None]
     distance = _distances(rows, centres)
     used, groups = np.unique(distance.argmin(axis=1), return_inverse=True)
     return groups.astype(np.int64), centres[used], float(distance.min(axis=1).sum())

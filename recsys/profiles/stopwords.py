@@ -21,11 +21,30 @@ there therefore these they thing think third this those though three through thr
 took top toward true truth try trying turn two under unexpected unless until upon use used using usual various very
 want was way well went were what when where whether which while who whole whom whose why will with within without
 won word work would year yes yet you young your
+accused await assigned beginning blue bright circumstance continue convicted deadly deep device double drawn east entire
+expert fate figure fellow front global golden green grow high highly iii impossible important increasingly intelligent
+involved lie left locked long lucky main mile miss mrs north older path potential present prevent red responsible round
+sense south spirited threat turned unique unit unlikely wall west white black yellow des del les las los der die das und
+une que
 """
 # What all catalogues say.
 CATALOGUE = """
 aka dvd edition featuring film genre movie product review series star starring tag title version
 adult couple director guy himself life man men people person someone thing woman women world
+"""
+# First names: they are everywhere, and of nobody.
+NAMES = """
+adam alan albert alex alexander alice amy andrew andy angela anna anne annie anthony arthur barbara ben benjamin bill
+billy bob bobby brian bruce carl carol catherine charles charlie chris christine christopher claire daniel danny dave
+david diana donald dorothy doug eddie edward elizabeth ellen emily emma eric eva evan frank frankie fred gary george
+grace greg harold harry helen henry howard jack jackie jacob jake james jamie jane jason jean jeff jennifer jenny jerry
+jesse jessica jim jimmy joan joe joey john johnny jonathan jones joseph josh juan julia julie karen kate kathy keith
+kelly ken kevin kim larry laura lee leo leonard linda lisa louis louise lucy luke marcus margaret maria marie mark
+martha martin mary matt matthew max megan michael michelle mike miles molly nancy nathan nick nicole nina oliver oscar
+patricia patrick paul peter phil philip rachel ralph ray rebecca richard rick rob robert robin roger ron rose roy ruth
+ryan sally sam samantha samuel sandra sara sarah scott sean simon smith sofia stanley stella stephen steve steven
+stuart susan ted teddy theresa thomas tim timothy todd tom tommy tony victor victoria vincent walter wendy will
+william willie
 """
 # What texts say that address a machine: no text may make a concept of them.
 COMMANDS = """
@@ -35,4 +54,4 @@ must null obey output override password policy previous print prompt rank rating
 respond response role rule say schema score script select sentence secret should statement sudo system table text
 token tool top undefined user users value write xml
 """
-STOP = frozenset(f"{COMMON} {CATALOGUE} {COMMANDS}".split())
+STOP = frozenset(f"{COMMON} {CATALOGUE} {NAMES} {COMMANDS}".split())

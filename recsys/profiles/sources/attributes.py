@@ -16,9 +16,9 @@ from recsys.core.runtime import Run
 from recsys.profiles.concepts import Concept, Concepts, ItemWorld, columns_of
 
 PLAIN = re.compile(r"[\w&'’.,+/ -]{1,40}")  # what a value may look like: it becomes part of sentences
-COUNTABLE = {
-    "comedy": "comedies", "documentary": "documentaries", "drama": "dramas", "musical": "musicals",
-    "mystery": "mysteries", "thriller": "thrillers", "western": "westerns",
+SPOKEN = {
+    "children": "items for children", "comedy": "comedies", "documentary": "documentaries", "drama": "dramas",
+    "musical": "musicals", "mystery": "mysteries", "thriller": "thrillers", "western": "westerns",
 }  # fmt: skip
 YEARS = range(1000, 2200)
 
@@ -60,8 +60,8 @@ class Attributes:
 
 def _values(kind: str, values: Mapping[str, list[int]]) -> Iterable[tuple[Concept, list[int]]]:
     for value, items in sorted(values.items()):
-        word = value.lower() if kind == "genre" else value
-        name = COUNTABLE.get(word, word) if kind == "genre" else f"items of {kind} {value}"
+        word = value.lower() if kind == "genre" and not value.isupper() else value
+        name = SPOKEN.get(word, word) if kind == "genre" else f"items of {kind} {value}"
         yield Concept(f"{kind}:{value}", name, "text", word), items
 
 

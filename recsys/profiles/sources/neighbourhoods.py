@@ -48,5 +48,5 @@ class Neighbourhoods:
         for number, items in enumerate(members, start=1):
             best = items[np.argsort(-taken[items], kind="stable")[:NAMED]]
             names = joined([spoken_title(titles[item]) for item in best])
-            found.append((Concept(f"neighbours:{number}", f"items taken together with {names}", "behaviour"), items))
+            found.append((Concept(f"neighbours:{number}", f"what others take along with {names}", "behaviour"), items))
         return columns_of(found, len(world.table))

@@ -15,7 +15,7 @@ from recsys.profiles.concepts import Concept, Concepts, ItemWorld, columns_of
 from recsys.profiles.naming import joined
 from recsys.profiles.space import k_means, truncated_svd, unit_rows
 
-FAR = 0.6  # standard deviations of all groups: from there on a group is called dark, warm, …
+FAR = 0.3  # standard deviations of all pictures: from there on a group is called dark, warm, …
 COMMON = 1.5  # times as often as in the catalogue: from there on an attribute names a group
 
 
@@ -71,22 +71,17 @@ def _named(look: Sequence[str], shared: Sequence[str]) -> str:
 
 def _looks(paths: Sequence[str | None], groups: Sequence[np.ndarray]) -> list[list[str]]:
     """Return for each group in which ways it stands out of all of them, the strongest first, two at most."""
-    means = []
-    for items in groups:
-        seen = [measures(pixels) for item in items if (pixels := pixels_of(paths[item])) is not None]
-        means.append(np.mean(seen, axis=0) if seen else np.full(len(LOOKS), np.nan))
-    table = np.array(means)  # [n_groups, n_measures]
-    if np.isnan(table).all():
+    seen = [[measures(pixels) for item in items if (pixels := pixels_of(paths[item])) is not None] for items in groups]
+    flat = np.array([one for group in seen for one in group])
+    if not len(flat):
         return [[] for _ in groups]
-    scores = np.nan_to_num((table - np.nanmean(table, axis=0)) / np.maximum(np.nanstd(table, axis=0), 1e-9))
-    return [
-        [
-            LOOKS[place][int(row[place] < 0)]
-            for place in np.argsort(-np.abs(row), kind="stable")[:2]
-            if abs(row[place]) >= FAR
-        ]
-        for row in scores
-    ]
+    middle, spread = flat.mean(axis=0), np.maximum(flat.std(axis=0), 1e-9)
+    return [_standing_out((np.mean(group, axis=0) - middle) / spread) if group else [] for group in seen]
+
+
+def _standing_out(scores: np.ndarray) -> list[str]:
+    order = np.argsort(-np.abs(scores), kind="stable")[:2]
+    return [LOOKS[place][int(scores[place] < 0)] for place in order if abs(scores[place]) >= FAR]
 
 
 def _about(world: ItemWorld, groups: Sequence[np.ndarray]) -> list[list[str]]:

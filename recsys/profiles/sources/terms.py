@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from typing import ClassVar
 
 import numpy as np
@@ -25,11 +26,11 @@ class TermsSettings(Settings):
     least: int = Field(20, ge=2, description="Items that must have the word.")
     least_share: float = Field(0.003, ge=0, lt=1, description="And the share of items that must.")
     most: float = Field(0.1, gt=0, le=1, description="Share of items that may have it at most.")
-    words: int = Field(150, ge=0, description="Words at most: those that users differ in most.")
+    words: int = Field(150, ge=0, description="Words at most: those that tell most (see ``telling``).")
 
 
 class Terms:
-    """Single words that many items have and that divide users: some take far more items with them than others do."""
+    """Single words that many items have, that divide users, and whose items are about the same things."""
 
     Settings: ClassVar[type[Settings]] = TermsSettings
 
@@ -39,45 +40,64 @@ class Terms:
     def find(self, world: ItemWorld, *, run: Run) -> Concepts:
         told = _attribute_words(world)
         rows = [
-            {word for word in _words(title, text) if word not in told}
+            {stem: word for stem, word in _words(title, text).items() if stem not in told}
             for title, text in world.table.select("title", "text").iter_rows()
         ]
-        counts: dict[str, int] = {}
+        forms: dict[str, Counter[str]] = defaultdict(Counter)
         for row in rows:
-            for word in row:
-                counts[word] = counts.get(word, 0) + 1
+            for stem, word in row.items():
+                forms[stem][word] += 1
         least = max(self.settings.least, self.settings.least_share * len(rows))
-        names = sorted(word for word, count in counts.items() if least <= count <= self.settings.most * len(rows))
-        place = {word: column for column, word in enumerate(names)}
-        pairs = [(item, place[word]) for item, row in enumerate(rows) for word in row if word in place]
+        stems = sorted(stem for stem, form in forms.items() if least <= form.total() <= self.settings.most * len(rows))
+        place = {stem: column for column, stem in enumerate(stems)}
+        pairs = [(item, place[stem]) for item, row in enumerate(rows) for stem in row if stem in place]
         item, column = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        members = sp.csc_array((np.ones(len(item), np.float32), (item, column)), shape=(len(rows), len(names)))
-        kept = np.sort(np.argsort(-division(world, members), kind="stable")[: self.settings.words])
-        concepts = tuple(
-            Concept(f"term:{names[one]}", f"items about “{names[one]}”", "text", names[one]) for one in kept
-        )
+        members = sp.csc_array((np.ones(len(item), np.float32), (item, column)), shape=(len(rows), len(stems)))
+        kept = np.sort(np.argsort(-telling(world, members), kind="stable")[: self.settings.words])
+        words = [min(forms[stems[one]].items(), key=lambda form: (-form[1], form[0]))[0] for one in kept]
+        concepts = tuple(Concept(f"term:{word}", f"items about “{word}”", "text", word) for word in words)
         return Concepts(concepts, sp.csc_array(members[:, kept]))
 
 
-def division(world: ItemWorld, members: sp.csc_array) -> np.ndarray:
-    """Return how much users differ in taking each concept's items: Pearson's chi², a user, float64 ``[n_concepts]``.
+def telling(world: ItemWorld, members: sp.csc_array) -> np.ndarray:
+    """Return how much each word tells, float64 ``[n_words]``: how far it divides users, times how like its items are.
 
-    About 1 where all take them as often as popularity says.
+    Args:
+        world: items and train.
+        members: ``[n_items, n_words]``.
+
+    Without text vectors all items are as like as others.
     """
+    division = _division(world, members)
+    if "text" not in world.features or not members.shape[1]:
+        return division
+    there = np.flatnonzero(world.features.present("text"))
+    rows, member = world.features.unit("text")[there], members.tocsr()[there]
+    n = np.maximum(np.asarray(member.sum(axis=0)).ravel(), 2.0)
+    means = np.asarray(member.T @ rows) / n[:, None]
+    cosine = ((means**2).sum(axis=1) * n - 1) / (n - 1)  # mean of all pairs
+    return division * np.maximum(cosine, 0.0)
+
+
+def _division(world: ItemWorld, members: sp.csc_array) -> np.ndarray:
+    """Return Pearson's chi² a user of taking items with a word: about 1 where all take them as popularity says."""
     taken = world.train.matrix
-    counts = taken.sum(axis=1)[:, None]
+    taken = taken[np.diff(taken.indptr) > 0]
     share = (world.train.item_counts @ members) / max(world.train.item_counts.sum(), 1)
-    expected = counts * share[None, :]
-    spread = np.maximum(expected * (1 - share[None, :]), 1e-9)
-    squares = ((taken @ members).toarray() - expected) ** 2 / spread
-    return np.where(share > 0, squares[counts[:, 0] > 0].mean(axis=0), 0.0) if counts.any() else np.zeros(len(share))
+    if not taken.shape[0]:
+        return np.zeros(len(share))
+    counts = np.diff(taken.indptr).astype(np.float64)
+    found = (taken @ members).tocsr()  # [n_users, n_words], sparse: the square below is multiplied out
+    squares = (found**2).T @ (1 / counts) - 2 * share * np.asarray(found.sum(axis=0)) + share**2 * counts.sum()
+    return np.where(share > 0, squares / np.maximum(share * (1 - share), 1e-9) / len(counts), 0.0)
 
 
-def _words(title: str | None, text: str | None) -> set[str]:
+def _words(title: str | None, text: str | None) -> dict[str, str]:
+    """Return the words of an item by their singular."""
     plain = MARKUP.sub(" ", f"{title or ''} {text or ''}".lower())
-    split = re.sub(r"['’]s\b", " ", plain)
-    found = {singular(word) for word in re.split(r"[^\w]+", split) if WORD.fullmatch(word) and word not in STOP}
-    return {word for word in found if len(word) > 2 and word not in STOP and word not in FILLERS}
+    split = re.split(r"[^\w]+", re.sub(r"['’]s\b", " ", plain))
+    found = {singular(word): word for word in split if WORD.fullmatch(word) and word not in STOP}
+    return {stem: word for stem, word in found.items() if len(stem) > 2 and not {stem, word} & (STOP | FILLERS)}
 
 
 def _attribute_words(world: ItemWorld) -> set[str]:
