@@ -127,12 +127,12 @@ def answer(workflow: Workflow, asked: Asked) -> Answer:
         return Answer(notes=(f"{erased} versions of the profile of user {asked.user} are erased",), erased=erased)
     if not (asked.edits or asked.undo or asked.redo):
         current = profiling.newcomer(asked.liked) if asked.user is None else profiling.current(asked.user)
-        return Answer(current, html=_page(asked.html, current.profile))
+        return Answer(current, html=_page(profiling, asked.html, current.profile))
     lists = profiling.lists(asked.ranker, asked.user, asked.liked, DIAL if asked.dial is None else asked.dial)
     edited = _edited(profiling, asked)  # last, so that nothing is kept when the rest cannot be done
     changed = lists.change(edited.before.profile, edited.after.profile, edited.after.built, asked.k)
     kept = f"kept as version {edited.after.version}" if edited.after.version else "of somebody new nothing is kept"
-    return Answer(edited.after, (*edited.notes, kept), changed, html=_page(asked.html, edited.after.profile))
+    return Answer(edited.after, (*edited.notes, kept), changed, html=_page(profiling, asked.html, edited.after.profile))
 
 
 def _edited(profiling: Profiling, asked: Asked) -> Edited:
@@ -150,14 +150,15 @@ def _known(profiling: Profiling, user_id: str) -> str:
     return user_id
 
 
-def _page(path: Path | None, profile: UserProfile) -> Path | None:
+def _page(profiling: Profiling, path: Path | None, profile: UserProfile) -> Path | None:
     if path is None:
         return None
     from recsys.profiles.page import profile_page
 
+    page = profile_page(profile, pictures=profiling.picture)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(profile_page(profile), encoding="utf-8")
+        path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ArtifactError(f"file {path}", error.strerror or str(error), "Choose another place for it.") from None
     return path

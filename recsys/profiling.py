@@ -154,6 +154,11 @@ class Profiling:
         model = Recommender.load(trained.path, artifacts=self.workflow.store.root)
         return Lists(model, trained.manifest["name"], self.matcher, dial, user_id, tuple(liked))
 
+    def picture(self, item_id: str) -> str | None:
+        """Return where an item's picture lies; ``None`` where it has none, or is no longer in the data."""
+        (item,) = self.dataset.items.index([item_id])
+        return self.dataset.item_table["image"][int(item)] if item >= 0 else None
+
     # -- what they rest on -----------------------------------------------------------------------------------
 
     def fitted(self) -> Artifact:

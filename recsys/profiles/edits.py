@@ -13,7 +13,7 @@ from pydantic import Field
 from recsys.core.errors import DataError, did_you_mean
 from recsys.profiles.concepts import Concept, Concepts
 from recsys.profiles.matching import SAID, content_words
-from recsys.profiles.schema import Model, Polarity, Statement, UserProfile
+from recsys.profiles.schema import Interest, Model, Polarity, Statement, UserProfile
 
 Action = Literal["add", "dislike", "remove", "reweight", "raise", "lower", "lock", "unlock", "forbid", "allow"]
 ACTIONS = get_args(Action)
@@ -85,8 +85,6 @@ def apply(
     """
     if edit.weight is not None and not (math.isfinite(edit.weight) and 0 <= edit.weight <= 1):
         raise DataError(f"edit {str(edit)!r}", f"the weight is {edit.weight:g}", "Give one from 0 (not at all) to 1.")
-    if edit.action in ("add", "dislike"):
-        return profile.replacing(_added(profile, edit, concepts, finds))
     if edit.action == "remove":
         return profile.without(_known(profile, edit).id)
     if edit.action == "reweight":
@@ -97,10 +95,13 @@ def apply(
         return profile.replacing(_known(profile, edit).model_copy(update={"locked": edit.action == "lock"}))
     if edit.action == "allow":
         return _allowed(profile, _known(profile, edit))
+    parts = _parts(profile, edit, concepts)
+    if edit.action in ("add", "dislike"):
+        return profile.replacing(_added(profile, edit, concepts, finds))
     if edit.action == "forbid":
         statement = _old_or_fresh(profile, edit, concepts, finds)
         return profile.replacing(statement.model_copy(update={"forbidden": True, "locked": True}))
-    for one in _parts(profile, edit, concepts):
+    for one in parts:
         statement = _old_or_fresh(profile, one, concepts, finds)
         profile = profile.replacing(_moved(statement, STEP if edit.action == "raise" else -STEP, concepts))
     return profile
@@ -190,14 +191,27 @@ def _meant(edit: Edit, concepts: Concepts, finds: Callable[[str], bool] | None) 
     return SAID + edit.target, edit.target
 
 
-def _parts(profile: UserProfile, edit: Edit, concepts: Concepts) -> list[Edit]:
-    """Return the edit; for an interest, by its name, one of each of the concepts that it is most about."""
+def _interest(profile: UserProfile, edit: Edit, concepts: Concepts) -> Interest | None:
+    """Return the interest of that name, where no statement or concept has it."""
+    if find_statement(profile, edit.target) is not None or find_concept(edit.target, concepts) is not None:
+        return None
     low = edit.target.casefold()
-    if find_statement(profile, edit.target) is None and find_concept(edit.target, concepts) is None:
-        for interest in profile.interests:
-            if interest.name.casefold() == low and interest.concepts:
-                return [edit.model_copy(update={"target": key}) for key in interest.concepts[:OF_AN_INTEREST]]
-    return [edit]
+    return next((one for one in profile.interests if one.name.casefold() == low and one.concepts), None)
+
+
+def _parts(profile: UserProfile, edit: Edit, concepts: Concepts) -> list[Edit]:
+    """Return the edit; for an interest, by its name, one of each of the concepts that it is most about.
+
+    Raises:
+        DataError: an interest is to be forbidden or added: it is no one thing.
+    """
+    interest = _interest(profile, edit, concepts)
+    if interest is None:
+        return [edit]
+    if edit.action not in ("raise", "lower"):
+        remedy = f"Name one of its concepts: {', '.join(interest.concepts)}; or raise or lower it."
+        raise DataError(f"edit {str(edit)!r}", "names an interest, which is many things together", remedy)
+    return [edit.model_copy(update={"target": key}) for key in interest.concepts[:OF_AN_INTEREST]]
 
 
 def _old_or_fresh(

@@ -210,6 +210,13 @@ def test_an_interest_is_moved_by_its_name() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("action", ["forbid", "add", "dislike"])
+def test_an_interest_is_no_one_thing_to_forbid(action: str) -> None:
+    about = Interest(name="Dark stories", share=0.5, concepts=("genre:Film-Noir", "genre:Drama"), examples=())
+    with pytest.raises(DataError, match="one of its concepts: genre:Film-Noir, genre:Drama"):
+        after(f"{action} Dark Stories", profile(interests=[about]))
+
+
 def test_building_anew_keeps_what_a_person_said_locked_forbade_and_removed() -> None:
     kept = a_profile()
     for text in ("add film noir", "lock genre:Drama", "forbid genre:Horror", "add talking dogs"):
