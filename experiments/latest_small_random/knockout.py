@@ -3,8 +3,8 @@
     RECSYS_DATA=… python experiments/search.py experiments/latest_small_random      first: it writes results.json
     RECSYS_DATA=… python experiments/latest_small_random/knockout.py
 
-Writes knockout.json: ndcg@20 on test, intact and shuffled, against tuned EASE and against the fusion of rankers that read
-no content, with paired 95 % intervals.
+Writes knockout.json: ndcg@20 on test, intact and shuffled, against tuned EASE and against the fusion of rankers that
+read no content, with paired 95 % intervals.
 `recsys evaluate … --knockout` gives the whole table, for each modality and each way of knocking it out.
 """
 
