@@ -30,7 +30,15 @@ from recsys.profiles.telling import change_text, interest_name, query_texts, sta
 
 CODE = ("*.py", "sources/*.py")
 COMMON = 0.25  # share of an interest's items that a concept must have to name it
-APART = {"store.py", "database.py", "steering.py", "edits.py", "page.py", "render.py"}  # not what profiles are made of
+APART = {
+    "store.py",
+    "database.py",
+    "steering.py",
+    "edits.py",
+    "page.py",
+    "render.py",
+    "verifying.py",
+}  # not what profiles are made of
 
 
 class ProfileSettings(Settings):

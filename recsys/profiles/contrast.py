@@ -168,36 +168,38 @@ class Contrasts:
         return np.clip(gain[columns] / self.reach[columns] * np.clip(lately, 0.5, 1.5), 0.01, 1.0).round(4)
 
     def ratings(self, history: History, has: np.ndarray) -> list[Contrast]:
-        """Return the concepts that are rated above or below both the user's mean and what others rate those items."""
+        """Return the concepts that are rated above or below both the rest and what others rate those items."""
         settings, rated = self.settings, history.rated()
         if rated.sum() < 2 * settings.least:
             return []
         stars, has = history.ratings[rated], has[rated]
-        places, own, spread = np.flatnonzero(rated), float(stars.mean()), float(stars.std(ddof=1))
+        places, n, spread = np.flatnonzero(rated), len(stars), float(stars.std(ddof=1))
         k = has.sum(axis=0).astype(np.float64)
-        columns = np.flatnonzero((k >= settings.least + 1) & (k <= len(stars) - settings.least))
+        columns = np.flatnonzero((k >= settings.least + 1) & (k <= n - settings.least))
         if not len(columns) or spread < 1e-6:
             return []
         has, k = has[:, columns].astype(np.float64), k[columns]
-        mean = stars @ has / k
-        others = own + self.leniency[history.items[rated]] @ has / k
+        mean, rest = _two_means(stars, has, k)
+        bias, others = _two_means(self.leniency[history.items[rated]], has, k)
         within = np.maximum((stars**2) @ has - k * mean**2, 0)
         freedom = k - 1 + settings.prior
-        error = np.sqrt((within + settings.prior * spread**2) / freedom / k)
-        reach = special.stdtrit(freedom, 0.975) * error
+        variance = (within + settings.prior * spread**2) / freedom
+        error = np.sqrt(variance / k + spread**2 / (n - k))  # of the difference
+        quantile = special.stdtrit(freedom, 0.975)
+        reach = quantile * np.sqrt(variance / k)
         found = []
         for sign, polarity in ((1.0, "like"), (-1.0, "dislike")):
-            expected = np.maximum(own, others) if sign > 0 else np.minimum(own, others)
+            expected = rest + sign * np.maximum(sign * (bias - others), 0)
             kept = discoveries(student(sign * (mean - expected), error, freedom), settings.rate)
-            gap = sign * (mean - expected) - reach  # of the interval's nearer end
+            gap = sign * (mean - expected) - quantile * error  # at its least
             for one in np.flatnonzero(kept & (gap > 0)):
                 support = Support(
-                    kind="rating", n=len(stars), n_with=int(k[one]), observed=_round(mean[one]),
+                    kind="rating", n=n, n_with=int(k[one]), observed=_round(mean[one]),
                     expected=_round(expected[one]), low=_round(mean[one] - reach[one]),
                     high=_round(mean[one] + reach[one]),
                 )  # fmt: skip
                 weight = round(float(np.clip(gap[one] / spread, 0.01, 1.0)), 4)
-                strength = float(gap[one] / spread * k[one] / len(stars))
+                strength = float(gap[one] / spread * k[one] / n)
                 with_it = places[has[:, one] > 0]
                 found.append(Contrast(int(columns[one]), polarity, support, weight, strength, with_it))
         return found
@@ -242,6 +244,12 @@ class Contrasts:
                 numbers = (k1[one] / early, k2[one] / late, low[one], high[one])
                 kept.append(Shift(int(one), *map(float, numbers), latest))
         return kept
+
+
+def _two_means(values: np.ndarray, has: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of the items with each concept, and of those without."""
+    sums = values @ has
+    return sums / k, (values.sum() - sums) / (len(values) - k)
 
 
 def _apart(history: History, early: int, days: float) -> bool:

@@ -48,10 +48,15 @@ william willie
 """
 # What texts say that address a machine: no text may make a concept of them.
 COMMANDS = """
-act answer api assistant bot chat command developer disregard execute evil forget format function html
-http https ignore input inject injection instruct instruction item javascript json key language list llm mode model
-must null obey output override password policy previous print prompt rank rating recommend recommendation reply
-respond response role rule say schema score script select sentence secret should statement sudo system table text
-token tool top undefined user users value write xml
+act add admin administrator alert answer api append arg assistant bot browser button chat click cmd code command
+console context cookie css data delete developer disclose dislike disregard document drop dump echo email error eval
+evidence evil exec execute exploit fake favourite field file forget format frame function hack hate hidden history
+href html http https iframe ignore img inject injection input insert instruct instruction item javascript json key
+language leak like link list llm load login love mode model must null obey object onclick onerror onload output
+override page param password payload permission policy prefer preference previous print privilege profile prompt purge
+query raise rank ranking rating reader recommend recommendation recommender regardless remember remove repeat reply
+request respond response reveal role root rule say schema score script secret select sentence server shell should src
+statement string style sudo svg system table tag tell text token tool top training truncate undefined update url user
+username users value variable weight write xml xss
 """
 STOP = frozenset(f"{COMMON} {CATALOGUE} {NAMES} {COMMANDS}".split())

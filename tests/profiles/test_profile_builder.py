@@ -1,0 +1,219 @@
+"""Building: from train alone, the same from the same, for anybody; every statement stands on what it cites."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from profiles.tastes import N_ITEMS, QUIET, SETTINGS, causes, history, made, make_world
+
+from recsys.core.config import make_settings
+from recsys.core.errors import ConfigError, DataError
+from recsys.core.values import Interactions, ItemFeatures
+from recsys.profiles.builder import ProfileBuilder, ProfileSettings
+from recsys.profiles.concepts import ItemWorld
+from recsys.profiles.history import History
+from recsys.profiles.interests import InterestSettings, divide
+from recsys.profiles.schema import UserProfile
+from recsys.profiles.space import unit_rows
+from recsys.profiles.verifying import verify
+
+TIMES = 10**9 + 86400 * np.arange(40)
+
+
+def rated(cause: str = "genre", seed: int = 0) -> History:
+    items = history(cause, seed=seed)
+    stars = np.where(causes()["term"][items] < 4, 2.0, 4.0) + np.random.default_rng(seed).normal(0, 0.4, 40)
+    return History.of(items, N_ITEMS, TIMES, stars)
+
+
+def split_in_three(world: ItemWorld) -> tuple[Interactions, np.ndarray]:
+    """Give each user five more items than train has, later than all of it, for validation and test."""
+    train, rng = world.train, np.random.default_rng(9)
+    taken = train.matrix.toarray() > 0
+    more = [
+        (user, item) for user in range(train.n_users) for item in rng.choice(np.flatnonzero(~taken[user]), 5, False)
+    ]
+    users, items = np.array(more, dtype=np.int32).T
+    join = lambda one, other: np.concatenate([one, other.astype(one.dtype)])  # noqa: E731
+    everything = Interactions(
+        join(train.user_idx, users), join(train.item_idx, items), train.n_users, train.n_items,
+        join(train.rating, np.full(len(users), 5.0)), join(train.timestamp, 2 * 10**9 + np.arange(len(users)) * 86400),
+    )  # fmt: skip
+    return everything, np.arange(len(everything.user_idx)) < len(train)
+
+
+def test_nothing_of_validation_or_test_is_in_any_profile() -> None:
+    world = make_world()
+    everything, is_train = split_in_three(world)
+    builder = ProfileBuilder(SETTINGS).fit(
+        ItemWorld(world.table, world.features, everything.select(is_train)), run=QUIET
+    )
+    only_train = ProfileBuilder(SETTINGS).fit(world, run=QUIET)  # never saw the others
+    for user in range(0, world.train.n_users, 4):
+        profile = builder.build(builder.history(user), user_id=f"u{user}")
+        told = profile.model_dump_json()
+        assert told == only_train.build(only_train.history(user), user_id=f"u{user}").model_dump_json()
+        held = everything.item_idx[~is_train & (everything.user_idx == user)]
+        titles = [f"Zq{item:03d}x" for item in held]
+        assert not [title for title in titles if title in told]
+        assert "2033-" not in told  # the year of what is held out
+        taken = {f"i{item}" for item in builder.history(user).items}
+        assert {one["item_id"] for one in _evidence(profile)} <= taken
+    assert profile.origin.data == world.train.digest
+
+
+def _evidence(profile: UserProfile) -> list[dict]:
+    parts = [*profile.statements, *profile.changes]
+    shown = [*profile.interests, profile.visual]
+    return [one.model_dump() for part in parts for one in part.evidence] + [
+        one.model_dump() for part in shown for one in part.examples
+    ]
+
+
+def test_the_same_history_gives_the_same_profile_and_another_one_does_not() -> None:
+    one, builder = made(), ProfileBuilder(SETTINGS).fit(make_world(), run=QUIET)
+    assert one.build(rated()) == builder.build(rated())
+    assert one.build(rated(seed=1)).summary != one.build(rated()).summary
+
+
+def test_state_brings_the_builder_back() -> None:
+    builder = made()
+    again = ProfileBuilder(SETTINGS).restore(builder.state(), make_world())
+    assert again.identity == builder.identity
+    assert again.build(rated("neighbours")) == builder.build(rated("neighbours"))
+
+
+def test_settings_and_seed_are_part_of_who_built_it() -> None:
+    world = make_world()
+    strict = SETTINGS.model_copy(update={"evidence": 3})
+    found = {ProfileBuilder(one).fit(world, run=run).identity for one in (SETTINGS, strict) for run in (QUIET,)}
+    assert len(found | {made().identity}) == 2
+    with pytest.raises(ConfigError, match=r"profiles\.options\.terms\.wrods"):
+        ProfileBuilder(ProfileSettings(options={"terms": {"wrods": 3}})).fit(world, run=QUIET)
+    with pytest.raises(ConfigError, match="concept source"):
+        ProfileBuilder(make_settings(ProfileSettings, {"sources": ["term"]}, "profiles")).fit(world, run=QUIET)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+def test_little_is_known_of_short_histories(n) -> None:
+    profile = made().build(list(range(n)), times=TIMES[:n], ratings=np.full(n, 4.0))
+    assert profile.statements == ()
+    assert profile.origin.history == n
+    assert ("Nothing is known" if n == 0 else "too few to tell") in profile.summary
+
+
+def test_a_world_without_texts_attributes_pictures_and_times_is_no_reason_to_fail() -> None:
+    world = make_world()
+    bare = world.table.with_columns(
+        pl.lit(None, dtype=pl.String).alias("title"), pl.lit(None, dtype=pl.String).alias("text"),
+        pl.lit(None, dtype=pl.List(pl.String)).alias("attributes"),
+    )  # fmt: skip
+    train = Interactions(world.train.user_idx, world.train.item_idx, world.train.n_users, world.train.n_items)
+    builder = ProfileBuilder(SETTINGS).fit(ItemWorld(bare, ItemFeatures(), train), run=QUIET)
+    assert {one.kind for one in builder.concepts.all} == {"neighbours"}
+    profile = builder.build(history("neighbours"))
+    assert [one.modality for one in profile.statements] == ["behaviour"]
+    assert profile.statements[0].evidence[0].title.startswith("i")  # the id where there is no title
+
+
+def test_a_world_where_nobody_took_anything() -> None:
+    world, none = make_world(), np.zeros(0, dtype=np.int32)
+    builder = ProfileBuilder(SETTINGS).fit(
+        ItemWorld(world.table, world.features, Interactions(none, none, 0, N_ITEMS)), run=QUIET
+    )
+    assert "genre:G1" in {one.concept for one in builder.build(history("genre")).statements}
+
+
+@pytest.mark.parametrize("cause", ["genre", "pictures", "neighbours", "term"])
+@pytest.mark.parametrize("seed", range(3))
+def test_statements_are_borne_out_and_fall_with_their_evidence(cause, seed) -> None:
+    builder, taken = made(), rated(cause, seed)
+    profile = builder.build(taken)
+    assert profile.statements
+    assert verify(profile, builder) == verify(profile, builder, taken) == []
+    for one in profile.statements:
+        cited = {each.item_id for each in one.evidence}
+        kept = np.array([f"i{item}" not in cited for item in taken.items])
+        left = History(taken.items[kept], taken.times[kept], taken.ratings[kept])
+        after = {each.concept: each for each in builder.build(left).statements if each.polarity == one.polarity}
+        again = after.get(one.concept)
+        gap = lambda each: abs(each.support.observed - each.support.expected)  # noqa: E731
+        assert again is None or (again.weight <= one.weight and gap(again) < gap(one))
+        assert verify(profile.model_copy(update={"origin": profile.origin}), builder, left)  # the rest does not bear it
+
+
+def lies(profile: UserProfile) -> dict[str, UserProfile]:
+    one = profile.statements[0]
+    support = one.support
+    foreign = next(
+        item for item in made().ids if item not in {f"i{each}" for each in made().concepts.items(one.concept)}
+    )
+    changes = {
+        "more items": {"support": support.model_copy(update={"n_with": support.n_with + 1})},
+        "less expected": {"support": support.model_copy(update={"expected": support.expected / 2})},
+        "a closer interval": {"support": support.model_copy(update={"low": support.low + 0.05})},
+        "no numbers": {"support": None},
+        "no evidence": {"evidence": ()},
+        "one item twice": {"evidence": one.evidence[:-1] + one.evidence[:1]},
+        "an item without it": {
+            "evidence": (one.evidence[0].model_copy(update={"item_id": foreign}), *one.evidence[1:])
+        },
+        "an unknown item": {"evidence": (one.evidence[0].model_copy(update={"item_id": "x"}), *one.evidence[1:])},
+        "another concept": {"concept": "genre:G2" if one.concept != "genre:G2" else "genre:G3"},
+        "an unknown concept": {"concept": "genre:Nothing"},
+        "the contrary": {"polarity": "dislike"},
+    }
+    return {name: profile.replacing(one.model_copy(update=change)) for name, change in changes.items()}
+
+
+@pytest.mark.parametrize("lie", lies(made().build(rated())))
+def test_lies_are_found(lie) -> None:
+    taken = rated()
+    told = lies(made().build(taken))[lie]
+    assert verify(told, made()) == verify(told, made(), taken) == [told.statements[0].id]
+
+
+def test_a_wrong_date_and_an_item_that_was_not_taken_are_found() -> None:
+    builder, taken = made(), rated()
+    profile = builder.build(taken)
+    one = profile.statements[0]
+    others = np.setdiff1d(builder.concepts.items(one.concept), taken.items)
+    for change in ({"date": "1999-01-01"}, {"item_id": f"i{others[0]}"}):
+        told = profile.replacing(
+            one.model_copy(update={"evidence": (one.evidence[0].model_copy(update=change), *one.evidence[1:])})
+        )
+        assert verify(told, builder, taken) == [one.id]
+
+
+def test_what_a_person_said_needs_no_proof_and_other_data_cannot_be_checked() -> None:
+    builder = made()
+    profile = builder.build(rated())
+    said = profile.statements[0].model_copy(
+        update={"id": "u1", "concept": "said:ghosts", "modality": "user-stated", "support": None, "evidence": ()}
+    )
+    assert verify(profile.replacing(said), builder) == []
+    other = profile.model_copy(update={"origin": profile.origin.model_copy(update={"data": "0" * 32})})
+    with pytest.raises(DataError, match="Build the profile anew"):
+        verify(other, builder)
+
+
+def test_several_interests_are_told_apart() -> None:
+    builder = made()
+    two = [*history("neighbours", group=0, n=30, share=1.0), *history("neighbours", group=2, n=20, share=1.0)]
+    profile = builder.build(two)
+    assert [one.share for one in profile.interests] == [0.6, 0.4]
+    for one, group in zip(profile.interests, (0, 2), strict=True):
+        assert {causes()["neighbours"][int(each.item_id[1:])] for each in one.examples} == {group}
+    assert len({one.name for one in profile.interests}) == 2
+
+
+def test_the_number_of_interests_is_that_of_the_groups_there_are() -> None:
+    rng, settings = np.random.default_rng(0), InterestSettings()
+    noise = rng.normal(size=(90, 24))
+    assert [len(one.places) for one in divide(unit_rows(noise), settings, rng)] == [90]
+    for n in (2, 3, 4):
+        rows = unit_rows(noise / 2 + 4 * np.eye(24)[np.arange(90) % n])
+        found = divide(rows, settings, rng)
+        assert [len(set((one.places % n).tolist())) for one in found] == [1] * n
+    assert divide(noise[:0], settings, rng) == []
