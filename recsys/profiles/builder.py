@@ -18,27 +18,28 @@ from recsys.core.config import Settings, make_settings
 from recsys.core.fingerprint import fingerprint
 from recsys.core.runtime import Run
 from recsys.profiles import CONCEPT_SOURCES
+from recsys.profiles.changes import shifts
 from recsys.profiles.concepts import Concept, Concepts, ItemWorld
 from recsys.profiles.contrast import Contrast, Contrasts, ContrastSettings
 from recsys.profiles.edits import statement_id
 from recsys.profiles.history import History
-from recsys.profiles.interests import Group, InterestSettings, divide, fused_space
+from recsys.profiles.interests import (
+    Group,
+    InterestSettings,
+    distinguishing,
+    divide,
+    fused_space,
+    named_apart,
+)
 from recsys.profiles.looks import Looks
 from recsys.profiles.naming import clean_title, joined, spoken_title
 from recsys.profiles.schema import Change, Evidence, Interest, Origin, Statement, UserProfile, VisualTaste
 from recsys.profiles.telling import change_text, interest_name, query_texts, statement_text, summary_text, told_first
 
-CODE = ("*.py", "sources/*.py")
-COMMON = 0.25  # share of an interest's items that a concept must have to name it
-APART = {
-    "store.py",
-    "database.py",
-    "steering.py",
-    "edits.py",
-    "page.py",
-    "render.py",
-    "verifying.py",
-}  # not what profiles are made of
+CODE = (  # what profiles are made by; the sources of concepts come on top
+    "builder", "changes", "colours", "concepts", "contrast", "edits", "history", "interests", "looks", "matching",
+    "naming", "schema", "space", "statistics", "stopwords", "telling",
+)  # fmt: skip
 
 
 class ProfileSettings(Settings):
@@ -145,7 +146,7 @@ class ProfileBuilder:
         contrasts = self.contrasts.find(taken)
         groups = divide(self.rows[taken.items], self.settings.interests, self._rng("interests", taken))
         told = [self._interest(taken, group, groups) for group in groups] if len(taken) else []
-        interests, subjects = _named_apart([one for one, _ in told]), [concepts for _, concepts in told]
+        interests, subjects = named_apart([one for one, _ in told]), [concepts for _, concepts in told]
         statements = [self._statement(taken, one) for one in contrasts]
         changes = self._changes(taken)
         likes, dislikes = ([one for one in contrasts if one.polarity == way] for way in ("like", "dislike"))
@@ -207,7 +208,7 @@ class ProfileBuilder:
         )  # fmt: skip
 
     def _interest(self, taken: History, group: Group, groups: Sequence[Group]) -> tuple[Interest, list[Concept]]:
-        columns = self._distinguishing(taken, group)
+        columns = distinguishing(self.contrasts, taken, group)
         concepts = [self.concepts.all[column] for column in columns]
         nearest = group.places[: 4 * self.settings.examples]
         typical = self.contrasts.holding(taken)[np.ix_(nearest, columns)].sum(axis=1)
@@ -218,27 +219,9 @@ class ProfileBuilder:
         keys = tuple(one.key for one in concepts)
         return Interest(name=name, share=share, concepts=keys, examples=self._evidence(taken, chosen)), concepts
 
-    def _distinguishing(self, taken: History, group: Group, most: int = 4) -> list[int]:
-        """Return the concepts of a group that it has more than the rest of the history and than popularity gives."""
-        has = self.contrasts.holding(taken)
-        inside = np.zeros(len(taken), dtype=bool)
-        inside[group.places] = True
-        n, rest, expected = inside.sum(), (~inside).sum(), self.contrasts.expected(len(taken))
-        other = (has[~inside].sum(axis=0) + 10 * expected) / (rest + 10)
-        k = has[inside].sum(axis=0)
-        base = np.maximum(other, expected)
-        score = (k - n * base) / np.sqrt(np.maximum(n * base * (1 - base), 1e-9)) * self.contrasts.readable
-        found: list[int] = []
-        for column in np.argsort(-score, kind="stable"):
-            if len(found) == most or score[column] < 1.5 or k[column] < 2:
-                break
-            if k[column] >= COMMON * n and all(_alike(has[inside], column, each) < 0.7 for each in found):
-                found.append(int(column))
-        return found
-
     def _changes(self, taken: History) -> list[tuple[Change, str, bool]]:
         found = []
-        for one in self.contrasts.shifts(taken):
+        for one in shifts(self.contrasts, taken):
             concept = self.concepts.all[one.column]
             places = one.places
             if not len(places):  # gone altogether: the earlier items are what bears it out
@@ -269,28 +252,11 @@ class ProfileBuilder:
         return VisualTaste(palette=palette, style=words if seen else (), examples=self._evidence(taken, shown))
 
 
-def _alike(has: np.ndarray, one: int, other: int) -> float:
-    both = (has[:, one] & has[:, other]).sum()
-    return both / max((has[:, one] | has[:, other]).sum(), 1)
-
-
-def _named_apart(interests: Sequence[Interest]) -> list[Interest]:
-    """Give interests of the same name different ones."""
-    seen: dict[str, int] = {}
-    result = []
-    for one in interests:
-        seen[one.name] = seen.get(one.name, 0) + 1
-        again = seen[one.name] > 1 and one.examples
-        name = f"{one.name}, like {spoken_title(one.examples[0].title)}" if again else one.name
-        result.append(one.model_copy(update={"name": name}))
-    return result
-
-
 @cache
 def code_hash() -> str:
     """Return a hash of the code that profiles are made by."""
     folder = Path(__file__).parent
-    files = sorted(path for pattern in CODE for path in folder.glob(pattern) if path.name not in APART)
+    files = [*(folder / f"{name}.py" for name in CODE), *sorted(folder.glob("sources/*.py"))]
     total = hashlib.sha256()
     for file in files:
         total.update(f"{file.name}\x00{file.read_text(encoding='utf-8')}\x00".encode())

@@ -17,7 +17,7 @@ from recsys.core.values import Interactions
 from recsys.profiles.concepts import Concepts
 from recsys.profiles.history import History
 from recsys.profiles.schema import Polarity, Support
-from recsys.profiles.statistics import binomial_tail, discoveries, divergence, newcombe, student, wilson
+from recsys.profiles.statistics import binomial_tail, discoveries, divergence, student, wilson
 
 UNSEEN = 0.5  # an item that nobody took counts as half a user, so that it is not impossible
 READABLE = {"pictures": 0.6, "neighbours": 0.7, "term": 0.85}  # what is read less easily must be stronger by as much
@@ -57,18 +57,6 @@ class Contrast:
     support: Support
     weight: float
     strength: float
-    places: np.ndarray
-
-
-@dataclass(frozen=True)
-class Shift:
-    """A difference of the latest third of a history from the earlier part; ``places`` are the latest items with it."""
-
-    column: int
-    before: float
-    lately: float
-    low: float
-    high: float
     places: np.ndarray
 
 
@@ -218,45 +206,11 @@ class Contrasts:
             sets.append(places)
         return kept
 
-    # -- changes ---------------------------------------------------------------------------------------------
-
-    def shifts(self, history: History) -> list[Shift]:
-        """Return what the latest third has more, or less, of than the earlier items; none where times do not tell."""
-        n, settings = len(history), self.settings
-        late = n // 3
-        early = n - late
-        if late < 2 * settings.least or not _apart(history, early, settings.apart_days):
-            return []
-        has = self.holding(history)
-        k1, k2 = has[:early].sum(axis=0).astype(np.float64), has[early:].sum(axis=0).astype(np.float64)
-        low, high = newcombe(k1, early, k2, late)
-        pooled = (k1 + k2) / n
-        error = np.sqrt(np.maximum(pooled * (1 - pooled), 1e-12) * (1 / early + 1 / late))
-        p = 2 * special.ndtr(-np.abs(k2 / late - k1 / early) / error)
-        clear = discoveries(p, settings.rate) & ((low > 0) | (high < 0)) & (k1 + k2 >= 2 * settings.least)
-        order = sorted(np.flatnonzero(clear), key=lambda one: (p[one] / self.readable[one], one))
-        kept, sets = [], []
-        for one in order:
-            both = set(np.flatnonzero(has[:, one]).tolist())
-            if len(kept) < settings.changes and all(overlap(both, other) < settings.alike for other in sets):
-                sets.append(both)
-                latest = early + np.flatnonzero(has[early:, one])
-                numbers = (k1[one] / early, k2[one] / late, low[one], high[one])
-                kept.append(Shift(int(one), *map(float, numbers), latest))
-        return kept
-
 
 def _two_means(values: np.ndarray, has: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of the items with each concept, and of those without."""
     sums = values @ has
     return sums / k, (values.sum() - sums) / (len(values) - k)
-
-
-def _apart(history: History, early: int, days: float) -> bool:
-    """Return whether time passed between the earlier items and the others, not just a sitting."""
-    if not history.dated:
-        return False
-    return np.median(history.times[early:]) - np.median(history.times[:early]) >= max(days * 86400, 1)
 
 
 def overlap(one: set[int], other: set[int]) -> float:

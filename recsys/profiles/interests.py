@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,10 @@ from pydantic import Field
 from recsys.core.config import Settings
 from recsys.core.runtime import Run
 from recsys.profiles.concepts import ItemWorld
+from recsys.profiles.contrast import Contrasts
+from recsys.profiles.history import History
+from recsys.profiles.naming import spoken_title
+from recsys.profiles.schema import Interest
 from recsys.profiles.space import item_factors, k_means, silhouette, truncated_svd, unit_rows
 
 
@@ -25,6 +30,9 @@ class InterestSettings(Settings):
     least: int = Field(6, ge=1, description="Items of an interest.")
     least_share: float = Field(0.1, ge=0, le=1, description="And share of the history.")
     looked_at: int = Field(300, ge=10, description="Latest items that the number of interests is chosen by.")
+
+
+COMMON = 0.25  # share of an interest's items that a concept must have to name it
 
 
 @dataclass(frozen=True)
@@ -77,3 +85,39 @@ def divide(rows: np.ndarray, settings: InterestSettings, rng: np.random.Generato
 def _nearest(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return places in order of likeness to their mean."""
     return places[np.argsort(-(rows[places] @ rows[places].mean(axis=0)), kind="stable")]
+
+
+def distinguishing(contrasts: Contrasts, taken: History, group: Group, most: int = 4) -> list[int]:
+    """Return the concepts of a group that it has more than the rest of the history and than popularity gives."""
+    has = contrasts.holding(taken)
+    inside = np.zeros(len(taken), dtype=bool)
+    inside[group.places] = True
+    n, rest, expected = inside.sum(), (~inside).sum(), contrasts.expected(len(taken))
+    other = (has[~inside].sum(axis=0) + 10 * expected) / (rest + 10)
+    k = has[inside].sum(axis=0)
+    base = np.maximum(other, expected)
+    score = (k - n * base) / np.sqrt(np.maximum(n * base * (1 - base), 1e-9)) * contrasts.readable
+    found: list[int] = []
+    for column in np.argsort(-score, kind="stable"):
+        if len(found) == most or score[column] < 1.5 or k[column] < 2:
+            break
+        if k[column] >= COMMON * n and all(_alike(has[inside], column, each) < 0.7 for each in found):
+            found.append(int(column))
+    return found
+
+
+def _alike(has: np.ndarray, one: int, other: int) -> float:
+    both = (has[:, one] & has[:, other]).sum()
+    return both / max((has[:, one] | has[:, other]).sum(), 1)
+
+
+def named_apart(interests: Sequence[Interest]) -> list[Interest]:
+    """Give interests of the same name different ones."""
+    seen: dict[str, int] = {}
+    result = []
+    for one in interests:
+        seen[one.name] = seen.get(one.name, 0) + 1
+        again = seen[one.name] > 1 and one.examples
+        name = f"{one.name}, like {spoken_title(one.examples[0].title)}" if again else one.name
+        result.append(one.model_copy(update={"name": name}))
+    return result

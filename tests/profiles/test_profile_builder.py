@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 from profiles.tastes import N_ITEMS, QUIET, SETTINGS, causes, history, made, make_world
 
+import recsys.profiles.builder as builder_module
 from recsys.core.config import make_settings
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.values import Interactions, ItemFeatures
@@ -217,3 +221,15 @@ def test_the_number_of_interests_is_that_of_the_groups_there_are() -> None:
         found = divide(rows, settings, rng)
         assert [len(set((one.places % n).tolist())) for one in found] == [1] * n
     assert divide(noise[:0], settings, rng) == []
+
+
+def test_the_builder_is_known_by_all_of_its_code() -> None:
+    folder, found, waiting = Path(builder_module.__file__).parent, set(), ["builder"]
+    waiting += [f"sources/{path.stem}" for path in folder.glob("sources/*.py")]
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        text = (folder / f"{name}.py").read_text(encoding="utf-8")
+        used = {one for one in re.findall(r"from recsys\.profiles\.(\w+) import", text)}
+        waiting += sorted(used - found)
+    assert {name for name in found if not name.startswith("sources/")} == set(builder_module.CODE)
