@@ -14,9 +14,10 @@ from recsys.core.protocols import Scorer
 from recsys.core.values import Query, Vocabulary
 from recsys.profiles.matching import Matcher
 from recsys.profiles.schema import UserProfile
-from recsys.rankers.blending import rank_votes, standardise
+from recsys.rankers.blending import rank_votes
 
 DIAL = 1.0  # one step of raise or lower is seen, and most of the list stays: experiments/profile_steering
+BESIDE = 2.0  # what a cosine of 1 with an interest counts beside statements, in log odds
 By = Literal["statements", "interests", "both"]
 
 
@@ -138,13 +139,17 @@ class ProfileMatch:
     """Ranks by the profile alone: how well items match its statements, its interests, or both.
 
     Statements: ``sum of sign * weight * membership * strength``. Interests: the largest cosine of the item's text with
-    the mean text of an interest's examples, or of what statements rest on where a profile has no interests. Both: the
-    mean of the two, each with mean 0 and deviation 1 over the catalogue. Items of forbidden concepts come last.
+    the mean text of an interest's examples, or of what statements rest on where a profile has no interests. Both:
+    statements plus twice interests. Items of forbidden concepts come last.
+
+    Weights say how far, in log odds, somebody's taste lies from what popularity gives. So with log popularity as the
+    prior the sum is the log of what the profile expects to be taken; without it, it is what the profile alone says.
 
     Args:
-        profiles: by user row number; of users without one nothing is said (equal scores).
+        profiles: by user row number; of users without one nothing is said (but the prior).
         matcher: what statements mean.
         by: what is matched.
+        prior: added to each user's scores, such as ``log(counts + 0.5)``, ``[n_items]``.
         items: the item vocabulary; needed for interests.
         rows: text vectors as ``ItemFeatures.unit`` gives them, ``[n_items, dim]``; needed for interests.
 
@@ -158,13 +163,14 @@ class ProfileMatch:
         matcher: Matcher,
         by: By = "statements",
         *,
+        prior: np.ndarray | None = None,
         items: Vocabulary | None = None,
         rows: np.ndarray | None = None,
     ) -> None:
         self.by, self._row, known = by, {user: row for row, user in enumerate(profiles)}, list(profiles.values())
         if by != "statements" and (items is None or rows is None):
             raise DataError("profile match by interests", "needs items with an encoded text", "Set items.text.")
-        self._n_items = len(matcher.table)
+        self._prior = np.zeros(len(matcher.table), np.float32) if prior is None else np.asarray(prior, np.float32)
         if by != "interests":
             keys = statement_keys(known)
             self._weights = signed_weights(known, keys)  # [n_profiles, n_keys]
@@ -177,15 +183,13 @@ class ProfileMatch:
 
     def score(self, query: Query) -> np.ndarray:
         """Return float32 ``[n_queries, n_items]``."""
-        result = np.zeros((len(query), self._n_items), dtype=np.float32)
+        result = np.tile(self._prior, (len(query), 1))  # [n_queries, n_items]
         found = np.array([self._row.get(int(user), -1) for user in query.user_idx], dtype=np.int64)
         there, rows = np.flatnonzero(found >= 0), found[found >= 0]
-        parts = []
         if self.by != "interests":
-            parts.append((self._weights[rows] @ self._columns).toarray())
+            result[there] += (self._weights[rows] @ self._columns).toarray()
         if self.by != "statements":
-            parts.append(self._likeness(rows))
-        result[there] = parts[0] if len(parts) == 1 else np.mean([standardise(part) for part in parts], axis=0)
+            result[there] += self._likeness(rows) * (1.0 if self.by == "interests" else BESIDE)
         for place, row in zip(there, rows, strict=True):
             if row in self._banned:
                 result[place, self._banned[row]] = result[place].min() - 1.0
@@ -193,7 +197,7 @@ class ProfileMatch:
 
     def _likeness(self, rows: np.ndarray) -> np.ndarray:
         """Return the largest cosine over a profile's interests, float32 ``[n, n_items]``; 0 without any."""
-        result = np.zeros((len(rows), self._n_items), dtype=np.float32)
+        result = np.zeros((len(rows), len(self._prior)), dtype=np.float32)
         counts = np.array([len(self._centres[row]) for row in rows])
         some = np.flatnonzero(counts)
         if len(some):

@@ -245,6 +245,22 @@ def test_forbidden_items_come_last_in_the_profile_alone() -> None:
     assert set(items[0, N_ITEMS // 2 :]) == set(KNOWN.items("genre:Drama"))
 
 
+def test_a_prior_is_added_for_everybody() -> None:
+    prior = np.linspace(0, 1, N_ITEMS).astype(np.float32)
+    found = ProfileMatch({4: a_profile()}, MATCHER, prior=prior).score(query(3, 4))
+    assert np.array_equal(found[0], prior)
+    assert found[1] == pytest.approx(prior + ProfileMatch({4: a_profile()}, MATCHER).score(query(4))[0], abs=1e-6)
+
+
+def test_with_log_popularity_the_profile_gives_a_concept_the_odds_that_it_claims() -> None:
+    """Drawn in proportion to ``exp(score)``, a concept has popularity's odds times ``exp(weight * strength)``."""
+    counts = np.random.default_rng(0).integers(1, 50, N_ITEMS).astype(np.float64)
+    score = ProfileMatch({0: profile(statement("genre:Horror", 0.4))}, MATCHER, prior=np.log(counts)).score(query(0))[0]
+    horror = MATCHER.membership("genre:Horror") > 0
+    odds = lambda mass: mass[horror].sum() / mass[~horror].sum()  # noqa: E731
+    assert odds(np.exp(score)) / odds(counts) == pytest.approx(np.exp(0.4 * np.log(1 + 10)), rel=1e-4)
+
+
 def with_interests(*groups: list[int]) -> UserProfile:
     interests = [
         Interest(name="", share=0.5, concepts=(), examples=tuple(Evidence(item_id=f"i{i}", title="") for i in group))
@@ -268,7 +284,7 @@ def test_interests_match_by_the_nearest_of_them() -> None:
     assert not found[2].any()  # its items are not in the catalogue
     assert best[3] == set(range(10, 20))  # no interests: what statements rest on
     both = ProfileMatch(known, MATCHER, "both", items=items, rows=rows).score(query(0))
-    assert np.isfinite(both).all()
+    assert both == pytest.approx(ProfileMatch(known, MATCHER).score(query(0)) + 2 * found[:1], abs=1e-5)
     with pytest.raises(DataError, match="encoded text"):
         ProfileMatch(known, MATCHER, "interests")
 
