@@ -32,7 +32,7 @@ from recsys.profiles.interests import (
     named_apart,
 )
 from recsys.profiles.looks import Looks
-from recsys.profiles.naming import clean_title, joined, spoken_title
+from recsys.profiles.naming import clean_title, joined, of_different_series, spoken_title
 from recsys.profiles.schema import Change, Evidence, Interest, Origin, Statement, UserProfile, VisualTaste
 from recsys.profiles.telling import change_text, interest_name, query_texts, statement_text, summary_text, told_first
 
@@ -151,11 +151,12 @@ class ProfileBuilder:
         changes = self._changes(taken)
         likes, dislikes = ([one for one in contrasts if one.polarity == way] for way in ("like", "dislike"))
         liked = sorted(likes, key=lambda one: told_first(self.concepts.all[one.column]))
+        long = [one.column for one in liked if not self.concepts.all[one.column].words][1:]  # one is enough to read
         dates = (taken.date(0), taken.date(-1)) if taken.dated else None
         summary = summary_text(
             len(taken),
             dates,
-            [(one.support, self._phrase(one.column, taken, one.places)) for one in liked],
+            [(one.support, self._phrase(one.column, taken, one.places)) for one in liked if one.column not in long],
             [self._phrase(one.column, taken, one.places) for one in dislikes],
             interests,
             [(name, up) for _, name, up in changes],
@@ -195,8 +196,9 @@ class ProfileBuilder:
         concept = self.concepts.all[column]
         if concept.kind != "neighbours":
             return concept.phrase
-        best = places[np.argsort(-self.contrasts.popularity[taken.items[places]], kind="stable")[:2]]
-        return f"what others take along with {joined([spoken_title(self.titles[item]) for item in taken.items[best]])}"
+        best = places[np.argsort(-self.contrasts.popularity[taken.items[places]], kind="stable")]
+        titles = [spoken_title(self.titles[item]) for item in taken.items[best]]
+        return f"what others take along with {joined(of_different_series(titles))}"
 
     def _statement(self, taken: History, one: Contrast) -> Statement:
         concept = self.concepts.all[one.column]

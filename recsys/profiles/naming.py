@@ -23,7 +23,18 @@ def spoken_title(title: str) -> str:
     turned = ARTICLE.match(bare)
     text = f"{turned[2]} {turned[1]}" if turned else bare
     text = " ".join(SENTENCES.sub(" ", text).split())
+    text = text if len(text) <= LONGEST else head(text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1].rsplit(" ", 1)[0] + "…"
+
+
+def head(title: str) -> str:
+    """Return what a title begins with, without what follows a colon: the name of a series."""
+    return title.partition(":")[0] or title
+
+
+def of_different_series(titles: Sequence[str], most: int = 2) -> list[str]:
+    """Return the first titles, no two of one series."""
+    return list({head(title): title for title in reversed(titles)}.values())[::-1][:most]
 
 
 def joined(parts: Sequence[str], last: str = "and") -> str:

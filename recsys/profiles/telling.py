@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from recsys.profiles.concepts import Concept
-from recsys.profiles.naming import capital, joined
+from recsys.profiles.naming import capital, joined, of_different_series
 from recsys.profiles.schema import Interest, Support
 
 FEW = 20  # items below which hardly anything can be said
@@ -45,7 +45,7 @@ def interest_name(concepts: Sequence[Concept], titles: Sequence[str]) -> str:
     when = f" of the {times[0]}" if times else ""
     if plain:
         return capital(joined(plain)) + when
-    return f"Items{when} like {joined(titles[:2])}" if titles else f"Items{when or ' of all kinds'}"
+    return f"Items{when} like {joined(of_different_series(titles))}" if titles else f"Items{when or ' of all kinds'}"
 
 
 def query_texts(interests: Sequence[Sequence[Concept]], likes: Sequence[Concept], most: int) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ def summary_text(
             "too few to tell a taste from chance" if n < FEW else "and none of it differs clearly from what is popular"
         )
         return f"Of this user {known} {'is' if n == 1 else 'are'} known, {few}."
-    sentences = [f"{capital(_liking(likes))}, going by {known}." if likes else f"No likes stand out among {known}."]
+    sentences = [f"{capital(_liking(likes))}, judging by {known}." if likes else f"No likes stand out among {known}."]
     if len(interests) > 1:
         parts = [f"“{one.name}” ({percent(one.share)})" for one in interests[:3]]
         count = NUMBERS.get(len(interests), str(len(interests)))
@@ -116,8 +116,8 @@ def leaning(support: Support) -> str:
 
 def _when(first: str, last: str) -> str:
     if first[:4] == last[:4]:
-        return f" of {first[:4]}"
-    return f" from {first[:4]} to {last[:4]}"
+        return f" taken in {first[:4]}"
+    return f" taken from {first[:4]} to {last[:4]}"
 
 
 def percent(share: float) -> str:

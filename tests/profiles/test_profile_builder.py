@@ -230,6 +230,6 @@ def test_the_builder_is_known_by_all_of_its_code() -> None:
         name = waiting.pop()
         found.add(name)
         text = (folder / f"{name}.py").read_text(encoding="utf-8")
-        used = {one for one in re.findall(r"from recsys\.profiles\.(\w+) import", text)}
+        used = set(re.findall(r"from recsys\.profiles\.(\w+) import", text))
         waiting += sorted(used - found)
     assert {name for name in found if not name.startswith("sources/")} == set(builder_module.CODE)

@@ -10,7 +10,7 @@ from profiles.tastes import N_ITEMS, QUIET, SETTINGS, history, make_world
 
 from recsys.profiles.builder import ProfileBuilder
 from recsys.profiles.concepts import ItemWorld
-from recsys.profiles.naming import LONGEST, clean_title, spoken_title
+from recsys.profiles.naming import LONGEST, clean_title, of_different_series, spoken_title
 from recsys.profiles.page import profile_page
 from recsys.profiles.render import profile_text
 from recsys.profiles.schema import UserProfile
@@ -90,4 +90,6 @@ def test_titles_become_one_harmless_line() -> None:
         assert len(spoken) <= LONGEST
         assert not set(spoken) & set('<>{}[]`|"“”')
     assert spoken_title("Matrix, The (1999)") == "The Matrix"
+    assert spoken_title("Lord of the Rings: The Fellowship of the Ring, The (2001)") == "The Lord of the Rings"
+    assert of_different_series(["Star Wars: A", "Star Wars: B", "Alien", "Aliens"]) == ["Star Wars: A", "Alien"]
     assert spoken_title("Cidade de Deus (City of God) (2002)") == "Cidade de Deus"
