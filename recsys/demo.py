@@ -20,6 +20,8 @@ from recsys.evaluation.report import RecommendedList, Section
 from recsys.graph.item_graph import knn_graph
 from recsys.knocking import Knocking
 from recsys.listing import listed, lists_text
+from recsys.profiles.render import bounds
+from recsys.profiling import Current, Profiling
 from recsys.reporting import build_report, knockout_section
 from recsys.searching import Search
 from recsys.serving.recommender import Recommender
@@ -32,7 +34,8 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
     """Run ``demo.toml`` and return the path of its report.
 
     Steps: tables, split, text vectors, every ranker of the file, test metrics with intervals, lists with reasons
-    for a user and for a newcomer, items found by words, and what the texts were worth. What was made is reused.
+    for a user and for a newcomer, items found by words, what the texts were worth, and the user's profile, read and
+    edited. What was made is reused.
     """
     plan = tomllib.loads(resources.files("recsys").joinpath("demo.toml").read_text(encoding="utf-8"))
     wanted, people, words, knockout = (plan.pop(name) for name in ("rankers", "people", "search", "knockout"))
@@ -45,6 +48,7 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
         lists, model = _lists(workflow, comparison, people)
         sections = [_knockouts(comparison, **knockout), _text_section(workflow, model, people["liked"])]
         sections.append(_search_section(workflow, **words))
+        sections += _profile_sections(workflow, comparison, people["user"], people["edits"])
     report = build_report(
         comparison, "MovieLens 100K: which ranker, and what people get", lists=lists, sections=sections
     )
@@ -109,6 +113,29 @@ def _search_section(workflow: Workflow, words: Sequence[str], k: int = 5) -> Sec
         rows.append([text, "; ".join(f"{one.title} ({one.score:.2f})" for one in found)])
     told = "The same encoder reads the words; nearest titles and genres by cosine. By hand: recsys search WORDS."
     return Section("Found by words", told, (["words", "nearest"], rows), None)
+
+
+def _profile_sections(
+    workflow: Workflow, comparison: Comparison, user: str, edits: Sequence[str], k: int = 10
+) -> list[Section]:
+    """What the profile of a user says, and what edits of it do to the list; nothing of them is kept."""
+    profiling = Profiling(workflow)
+    built = profiling.built(user)
+    rows = [
+        [one.text, bounds(one.support) if one.support else "", "; ".join(each.title for each in one.evidence[:3])]
+        for one in built.statements
+    ]
+    told = f"{built.summary} By hand: recsys profile {user}."
+    read = Section(f"The profile of user {user}", told, (["statement", "interval", "from, among others"], rows))
+    nobody = built.model_copy(update={"user_id": None})
+    edited = profiling.edit(Current(nobody, nobody), edits)
+    changed = profiling.lists(str(comparison.shown.path), user).change(nobody, edited.after.profile, nobody, k)
+    lines = [
+        [str(line.place or "out"), str(line.was or "new"), ", ".join(line.because), line.title]
+        for line in (*changed.now, *changed.went)
+    ]
+    told = f"The list of {changed.ranker} after: {'; '.join(edits)}. By hand: recsys profile {user} --edit …"
+    return [read, Section("The list after edits of the profile", told, (["place", "was", "because of", "item"], lines))]
 
 
 def _knockouts(comparison: Comparison, rankers: Sequence[str], modalities: str) -> Section:

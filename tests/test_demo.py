@@ -12,6 +12,7 @@ from test_searching import write_world
 from recsys import demo
 from recsys.comparison import Comparison
 from recsys.core.config import make_settings
+from recsys.profiling import Profiling
 from recsys.rankers.store import resolved, uses_features
 from recsys.workflow import RunConfig, Workflow, read_config
 
@@ -69,3 +70,15 @@ def test_words_find_their_items(measured: Comparison) -> None:
         titles = [title.rpartition(" (")[0] for title in found.split("; ")]
         assert len(titles) == 3
         assert all(title.removeprefix("Nr ")[::-1].startswith(colour) or colour in title for title in titles)
+
+
+def test_the_profile_is_shown_and_what_edits_do_to_the_list_and_nothing_is_kept(measured: Comparison) -> None:
+    workflow = measured.workflow
+    read, edited = demo._profile_sections(workflow, measured, "u3", ["forbid red"], k=5)
+    headers, rows = read.table
+    assert headers == ["statement", "interval", "from, among others"]
+    assert read.title == "The profile of user u3"
+    assert rows or "too few" in read.text or "none of it differs" in read.text
+    places = [row[0] for row in edited.table[1]]
+    assert places[:5] == ["1", "2", "3", "4", "5"]
+    assert not Profiling(workflow).store.history("u3")

@@ -77,9 +77,14 @@ def _interval(support: Support) -> str:
         line[position] = "─"
     line[place(support.expected)] = "│"
     line[place(support.observed)] = "●"
+    return f"{''.join(line)}  {bounds(support)}"
+
+
+def bounds(support: Support) -> str:
+    """Return the interval in numbers, and what was to be expected."""
     if support.kind == "rating":
-        return f"{''.join(line)}  {support.low:.1f} … {support.high:.1f}, expected {support.expected:.1f}"
-    return f"{''.join(line)}  {support.low:.1%} … {support.high:.1%}, expected {support.expected:.1%}"
+        return f"{support.low:.1f} … {support.high:.1f}, expected {support.expected:.1f}"
+    return f"{support.low:.1%} … {support.high:.1%}, expected {support.expected:.1%}"
 
 
 def _titles(evidence: Sequence[Evidence], most: int = 4) -> str:
