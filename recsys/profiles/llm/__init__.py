@@ -11,6 +11,7 @@ from recsys.core.registry import Registry
 NAMES = {
     "smollm": "recsys.profiles.llm.backends.smollm:SmolLM",
     "causal": "recsys.profiles.llm.backends.transformers:CausalLM",
+    "openai": "recsys.profiles.llm.backends.openai:OpenAI",
 }
 LANGUAGE_MODELS = Registry("language model", NAMES)
 
