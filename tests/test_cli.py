@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from recsys.cli import main
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples"
-VERBS = ["data", "encode", "search", "train", "evaluate", "cold", "recommend", "show", "doctor", "demo"]
+VERBS = ["data", "encode", "search", "train", "evaluate", "cold", "recommend", "profile", "show", "doctor", "demo"]
 
 
 @pytest.fixture(scope="module")
