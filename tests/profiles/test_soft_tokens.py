@@ -1,0 +1,237 @@
+"""Soft tokens: what is learned, that the language model stays as it was, and that caches change nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from profiles.lm import tiny, titled
+
+from recsys.core.errors import ConfigError, DataError
+from recsys.core.runtime import Run
+from recsys.core.values import Histories, Interactions, ItemFeatures
+from recsys.profiles.preference import (
+    Examples,
+    first_held_out,
+    last_steps,
+    matched_batches,
+    popularity_matched,
+    strangers,
+    wins,
+)
+from recsys.profiles.soft_tokens import SoftTokens, SoftTokenSettings
+
+from worlds import split_of
+
+QUICK = {
+    "epochs": 6, "batch_size": 12, "learning_rate": 1e-2, "hidden": 32, "dim": 8, "prompt": "next :",
+    "epoch_tokens": 40_000, "valid_users": 40, "patience": 6,
+}  # fmt: skip
+
+
+def soft(world, **changes) -> SoftTokens:
+    settings = SoftTokenSettings(**{**QUICK, **changes})
+    titles = world.dataset.titles(range(len(world.dataset.items)))
+    return SoftTokens(SoftTokens.likelihood(*tiny(world), titles, settings), settings)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return titled()
+
+
+@pytest.fixture(scope="module")
+def learned(world) -> SoftTokens:
+    made = soft(world)
+    made.fit(world.train, ItemFeatures(), valid=world.valid, run=Run(log=lambda line: None))
+    return made
+
+
+def candidates(world, n: int = 7) -> tuple[Examples, np.ndarray]:
+    examples = first_held_out(world.train, world.test)
+    others = popularity_matched(world.train, examples, n, world.dataset.interactions, np.random.default_rng(1))
+    return examples, np.column_stack([examples.items, others])
+
+
+def test_own_tokens_beat_those_of_another_user_and_none(world, learned) -> None:
+    examples, items = candidates(world)
+    own = wins(learned.scores(examples.histories, items)).mean()
+    elsewhere = (np.arange(len(examples)) + 1) % len(examples)  # of the next block
+    another = wins(learned.scores(examples.histories.take(elsewhere), items)).mean()
+    none = wins(learned.titles.plain(items)).mean()
+    assert own > 0.9
+    assert another < 0.5
+    assert abs(none - 0.5) < 0.15
+    assert own > none + 0.3
+
+
+def test_a_history_that_was_never_in_training_has_tokens_of_its_taste(learned) -> None:
+    histories = Histories.of([[0, 4, 8], [1, 5, 9]], learned.space.rows.shape[0])
+    items = np.array([[16, 17], [16, 17]])  # space, love
+    scores = learned.scores(histories, items)
+    assert scores[0, 0] > scores[0, 1]
+    assert scores[1, 0] < scores[1, 1]
+    assert np.isfinite(learned.scores(Histories.of([[]], histories.n_items), items[:1])).all()
+
+
+@pytest.mark.parametrize("terms", [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+def test_gradients_reach_the_whole_projector_and_no_weight_of_the_language_model(world, terms) -> None:
+    made = soft(world, epochs=1, epoch_tokens=1, over_titles=terms[0], over_users=terms[1])
+    made.fit(world.train, ItemFeatures(), valid=None, run=Run())
+    before = {name: value.clone() for name, value in made.titles.model.state_dict().items()}
+    batch = last_steps(world.train, 1).take(np.arange(8))
+    made.projector.zero_grad()
+    made.loss(world.train, batch).backward()
+    for name, parameter in made.projector.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+    for name, parameter in made.titles.model.named_parameters():
+        assert parameter.grad is None, name
+        assert not parameter.requires_grad, name
+        assert torch.equal(parameter, before[name])
+
+
+def test_each_term_alone_learns_what_it_is_for(world) -> None:
+    examples, items = candidates(world)
+    for changes in ({"over_users": 0.0}, {"over_titles": 0.0}):
+        made = soft(world, **changes)
+        made.fit(world.train, ItemFeatures(), valid=world.valid, run=Run())
+        assert wins(made.scores(examples.histories, items)).mean() > 0.75
+    with pytest.raises(ConfigError, match="both terms"):
+        SoftTokenSettings(over_titles=0.0, over_users=0.0)
+
+
+def test_the_loss_is_infonce_over_the_matrix_without_what_users_took(world, learned) -> None:
+    batch = last_steps(world.train, 1).take(np.arange(8))  # two users of each block
+    matrix = learned.preference(batch.histories, np.tile(batch.items, (8, 1))).detach().numpy() / 0.2
+    known = world.train.matrix[batch.users][:, batch.items].toarray() > 0
+    rows, columns = [], []
+    for place in range(8):
+        kept = ~known[place] | (np.arange(8) == place)
+        rows.append(matrix[place, place] - np.log(np.exp(matrix[place, kept]).sum()))
+        kept = ~known[:, place] | (np.arange(8) == place)
+        columns.append(matrix[place, place] - np.log(np.exp(matrix[kept, place]).sum()))
+    assert known.sum() > 8  # there is something to leave out
+    np.testing.assert_allclose(learned.loss(world.train, batch).item(), -np.mean(rows) - np.mean(columns), rtol=1e-4)
+
+
+@pytest.mark.parametrize("with_tokens", [True, False])
+def test_reading_the_prompt_once_gives_what_reading_it_each_time_gives(world, learned, with_tokens) -> None:
+    titles, (examples, items) = learned.titles, candidates(world)
+    titles.titles[int(items[0, 0])] = titles.titles[int(items[0, 0])][:1]  # one shorter than the others
+    titles.lengths[int(items[0, 0])] = 1
+    tokens = learned.tokens(examples.histories.take(np.arange(5))).detach() if with_tokens else None
+    found = titles.after(tokens, items[:5]).detach().numpy()
+    table = titles.model.get_input_embeddings()
+    for row in range(5):
+        for column in range(items.shape[1]):
+            ids = torch.tensor(titles.titles[int(items[row, column])])
+            start = [] if tokens is None else [tokens[row]]
+            whole = torch.cat([*start, table(titles.prompt), table(ids)])[None]
+            log = titles.model(inputs_embeds=whole).logits[0].log_softmax(-1)
+            plain = log[-len(ids) - 1 : -1].gather(1, ids[:, None]).mean().item()
+            assert abs(plain - found[row, column]) < 1e-5
+    np.testing.assert_allclose(titles.scores(tokens, items[:5]), found, atol=1e-6)
+
+
+def test_saved_and_restored_it_scores_the_same_to_the_last_bit(world, learned, tmp_path) -> None:
+    from recsys.core.artifact import read_arrays, write_arrays
+
+    write_arrays(tmp_path / "soft.safetensors", learned.state())
+    again = SoftTokens(learned.titles, learned.settings).restore(read_arrays(tmp_path / "soft.safetensors"))
+    examples, items = candidates(world)
+    np.testing.assert_array_equal(again.scores(examples.histories, items), learned.scores(examples.histories, items))
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_numbers(world, tmp_path) -> None:
+    class Killed(Exception):
+        pass
+
+    whole = soft(world, epochs=3)
+    whole.fit(world.train, ItemFeatures(), valid=world.valid, run=Run(folder=tmp_path / "whole"))
+    first = soft(world, epochs=3)
+    usual, calls = first.loss, []
+
+    def dies(train, batch):
+        calls.append(1)
+        if len(calls) == 13:
+            raise Killed
+        return usual(train, batch)
+
+    first.loss = dies
+    with pytest.raises(Killed):
+        first.fit(world.train, ItemFeatures(), valid=world.valid, run=Run(folder=tmp_path / "killed"))
+    lines: list[str] = []
+    again = soft(world, epochs=3)
+    again.fit(world.train, ItemFeatures(), valid=world.valid, run=Run(folder=tmp_path / "killed", log=lines.append))
+    assert any("after epoch 1" in line for line in lines)
+    for name, value in whole.state().items():
+        np.testing.assert_array_equal(value, again.state()[name], err_msg=name)
+    other = soft(world, epochs=3)
+    other.fit(world.train, ItemFeatures(), valid=world.valid, run=Run(seed=1))
+    assert not np.array_equal(other.state()["projector.base"], whole.state()["projector.base"])
+
+
+def test_a_pass_reads_no_more_than_its_budget(world) -> None:
+    made = soft(world, epochs=1, epoch_tokens=500)
+    made.fit(world.train, ItemFeatures(), valid=None, run=Run())
+    plain = sum(made.titles.lengths) + len(made.titles.lengths) * len(made.titles.prompt)
+    assert 0 < made.titles.read <= 500 + plain
+
+
+def test_content_alone_makes_a_user(world) -> None:
+    rng, n_items = np.random.default_rng(0), len(world.dataset.items)
+    told = rng.normal(size=(4, 12))[np.arange(n_items) % 4] * 3 + rng.normal(size=(n_items, 12))
+    told[5] = np.nan
+    made = soft(world)
+    blind = np.zeros((n_items, 2), dtype=np.float32)
+    made.fit(world.train, ItemFeatures({"text": told.astype(np.float32)}), valid=None, vectors=blind, run=Run())
+    examples, items = candidates(world)
+    assert wins(made.scores(examples.histories, items)).mean() > 0.85
+
+
+def test_nobody_to_learn_from_is_said() -> None:
+    lone = split_of([(0, 0, 0, 0), (0, 1, 0, 1), (1, 1, 0, 0)], 2, 4, "leave_last")
+    made = SoftTokens(SoftTokens.likelihood(*tiny(titled()), ["space 1"] * 4, SoftTokenSettings(**QUICK)))
+    with pytest.raises(DataError, match="fewer than two users"):
+        made.fit(lone.train, ItemFeatures(), valid=None, run=Run())
+
+
+def test_last_steps_look_at_nothing_that_came_later() -> None:
+    train = Interactions(
+        np.zeros(4, np.int32), np.array([3, 1, 2, 0], np.int32), 1, 4, timestamp=np.array([4, 2, 3, 1])
+    )
+    steps = last_steps(train, 2)
+    assert [list(steps.histories[row]) for row in range(2)] == [[0, 1], [0, 1, 2]]
+    assert list(steps.items) == [2, 3]
+
+
+def test_others_are_as_popular_and_unknown_to_the_user() -> None:
+    rng = np.random.default_rng(0)
+    rows = [(user, item) for user in range(300) for item in range(400) if rng.random() < (item + 1) / 500]
+    user, item = (np.array(one, np.int32) for one in zip(*rows, strict=True))
+    train = Interactions(user, item, 300, 400)
+    examples = Examples(train.histories.take(np.arange(50)), np.arange(50) * 8, np.arange(50))
+    others = popularity_matched(train, examples, 20, train, rng)
+    counts = train.item_counts
+    for row in range(50):
+        assert len(set(others[row])) == 20
+        assert not np.isin(others[row], train.matrix[[row]].indices).any()
+        assert examples.items[row] not in others[row]
+    middle = (examples.items > 100) & (examples.items < 250)
+    assert abs(np.log(counts[others[middle]].mean(axis=1) / counts[examples.items[middle]])).max() < 0.5
+
+
+def test_batches_are_of_like_popularity_and_hold_each_row_once() -> None:
+    counts, rng = np.arange(1, 101), np.random.default_rng(0)
+    batches = list(matched_batches(counts, np.arange(100), 8, rng))
+    rows = np.concatenate(batches)
+    assert len(rows) == len(set(rows)) == 96
+    assert np.mean([np.ptp(np.log(counts[batch])) for batch in batches]) < 0.8
+    assert [len(batch) for batch in matched_batches(counts, np.arange(5), 8, rng)] == [5]
+
+
+def test_wins_and_strangers() -> None:
+    np.testing.assert_allclose(wins(np.array([[1.0, 0.0, 1.0, 2.0, -1.0]])), [2.5 / 4])
+    found = strangers(50, np.random.default_rng(0))
+    assert (found != np.arange(50)).all()
