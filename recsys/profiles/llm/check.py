@@ -27,12 +27,17 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-LIKE = _set("likes enjoys loves favours favors prefers appreciates liked enjoyed drawn fond leans")
-DISLIKE = _set("dislikes avoids disliked avoided away")
+LIKE = _set(
+    """
+    enjoy love prefer favour favor appreciate enjoys loves prefers favours favors appreciates likes liked enjoyed drawn
+    fond leans
+    """
+)
+DISLIKE = _set("dislike avoid dislikes avoids disliked avoided away")
 BREAKS = _set(". ; : ! ? — – but while though although yet whereas")
 MARKS = _set(", ( ) - ' ’")
 JOINTS = _set("of the from about in with set for and films movies items")
-RATING = _set("rates rated lower rest than higher")
+RATING = _set("rate rates rated lower rest than higher")
 PLAIN = _set(
     """
     a an the this that these those it its they them their user viewer reader person someone who what which such as and
@@ -197,7 +202,7 @@ class _Reader:
 
     def _rating(self, word: str) -> None:
         """``rates … lower than the rest``: what was named waits for the word that says which way."""
-        if word in ("rates", "rated"):
+        if word in ("rate", "rates", "rated"):
             self.way = None
         elif word in ("lower", "higher"):
             if not self.waiting:

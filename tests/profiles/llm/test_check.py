@@ -16,6 +16,7 @@ TRUE = [
     "Enjoys horror, films about vampires and films of the 1980s.",
     "Horror is what this viewer enjoys; comedies are disliked.",
     "Likes horror but avoids comedies.",
+    "They love horror and dislike comedies.",
     "Comedies are rated lower than the rest.",
     "Rates comedies lower than the rest.",
     "Enjoys horror such as “Film 1” and “Film 2”.",
@@ -28,6 +29,7 @@ FALSE = [
     ("Likes horror and westerns.", "western"),  # in the catalogue, not in the profile
     ("Likes horror and romance.", "romance"),
     ("Likes comedies.", "not told as a like"),
+    ("They enjoy comedies and dislike horror.", "not told as a"),
     ("Avoids horror.", "not told as a dislike"),
     ("Does not like horror.", "'does'"),
     ("Likes no horror.", "'no'"),
