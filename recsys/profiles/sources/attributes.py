@@ -17,7 +17,8 @@ from recsys.profiles.concepts import Concept, Concepts, ItemWorld, columns_of
 
 PLAIN = re.compile(r"[\w&'’.,+/ -]{1,40}")  # what a value may look like: it becomes part of sentences
 SPOKEN = {
-    "children": "items for children", "children's": "items for children", "comedy": "comedies", "documentary": "documentaries", "drama": "dramas",
+    "children's": "items for children",
+    "children": "items for children", "comedy": "comedies", "documentary": "documentaries", "drama": "dramas",
     "musical": "musicals", "mystery": "mysteries", "thriller": "thrillers", "western": "westerns",
 }  # fmt: skip
 YEARS = range(1000, 2200)
