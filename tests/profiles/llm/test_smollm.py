@@ -21,9 +21,9 @@ def test_embedded_model_is_unpacked_once_and_knows_english(tmp_path, monkeypatch
     model = make_language_model("smollm", {"artifacts": str(tmp_path)})
     found = model.score("The capital of France is", [" Paris", " Rome", " banana"], run=Run())
     assert found.log.argmax() == 0
-    chat = ask("You answer with one word.", "Is fire hot or cold?")
-    (first,) = [answer for _, answer in model.answers([chat], max_tokens=8, seed=None, run=Run())]
-    assert "hot" in first.text.lower()
+    chat = ask("You are a helpful assistant.", "What is the capital of France?")
+    (first,) = [answer for _, answer in model.answers([chat], max_tokens=12, seed=None, run=Run())]
+    assert "Paris" in first.text
     assert first.tokens_in == model.count_tokens(chat)
     folder = model.folder
     stamp = (folder / "manifest.json").stat().st_mtime_ns
