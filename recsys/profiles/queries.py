@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from recsys.core.config import Settings
 from recsys.core.errors import ConfigError
 from recsys.core.values import Query
 from recsys.profiles.matching import singular
+from recsys.profiles.schema import UserProfile
 
 
 class SearchSettings(Settings):
@@ -97,6 +98,12 @@ def merge(results: Sequence[np.ndarray], most: int, skip: np.ndarray | None = No
     return np.array(merged, dtype=np.int64)
 
 
+def queries_of(profiles: Mapping[int, UserProfile]) -> Callable[[Query], list[tuple[str, ...]]]:
+    """Return the profiles' own queries by user row number; users without a profile ask nothing."""
+    told = {user: profile.queries for user, profile in profiles.items()}
+    return lambda query: [told.get(int(user), ()) for user in query.user_idx]
+
+
 class QueryRanker:
     """Ranks by searches: a ``Scorer`` for evaluation.
 
@@ -105,19 +112,18 @@ class QueryRanker:
 
     Args:
         search: over the items.
-        queries: gives the queries of a history (``items -> strings``), the best first.
+        queries: gives the queries of each user of a ``Query``, the best first.
     """
 
-    def __init__(self, search: ItemSearch, queries: Callable[[np.ndarray], Sequence[str]]) -> None:
+    def __init__(self, search: ItemSearch, queries: Callable[[Query], Sequence[Sequence[str]]]) -> None:
         self.search, self.queries = search, queries
 
     def lists(self, query: Query) -> list[np.ndarray]:
         """Return what each user's searches bring, without the history, best first."""
         found = []
-        for row in range(len(query)):
-            history = query.histories[row]
-            results = [self.search.found(one) for one in self.queries(history)]
-            found.append(merge(results, self.search.settings.results, skip=history))
+        for row, asked in enumerate(self.queries(query)):
+            results = [self.search.found(one) for one in asked]
+            found.append(merge(results, self.search.settings.results, skip=query.histories[row]))
         return found
 
     def score(self, query: Query) -> np.ndarray:

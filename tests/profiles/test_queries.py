@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 from profiles.lm import THEMES, titled
+from profiles.made import a_profile
 
 from recsys.core.errors import ConfigError
 from recsys.core.runtime import Run
-from recsys.core.values import Query
+from recsys.core.values import Histories, Query
 from recsys.evaluation.evaluator import evaluate
 from recsys.evaluation.task import EvaluationSettings
-from recsys.profiles.queries import ItemSearch, QueryRanker, SearchSettings, coverage, diversity, merge
+from recsys.profiles.queries import ItemSearch, QueryRanker, SearchSettings, coverage, diversity, merge, queries_of
 
 TEXTS = ["alien ship ship", "alien love story", "western duel", "love song", ""]
 
@@ -65,11 +66,16 @@ def test_diversity_and_coverage() -> None:
     assert coverage([a, b], 2, 10) == pytest.approx(0.4)
 
 
+def asking(shift: int):
+    """Users search for the theme of their history, or for another."""
+    return lambda query: [[THEMES[(query.histories[row][0] + shift) % 4]] for row in range(len(query))]
+
+
 def test_queries_of_the_own_taste_rank_and_those_of_another_do_not() -> None:
     world = titled()
     search = ItemSearch(world.dataset.item_table.with_columns(pl.lit([], pl.List(pl.String)).alias("attributes")))
-    own = QueryRanker(search, lambda history: [THEMES[history[0] % 4]])
-    other = QueryRanker(search, lambda history: [THEMES[(history[0] + 1) % 4]])
+    own = QueryRanker(search, asking(0))
+    other = QueryRanker(search, asking(1))
     settings = EvaluationSettings(ks=(5, 20), metric="recall@20", resamples=100)
     found = [evaluate(one, world, settings, run=Run()).summary["recall@5"] for one in (own, other)]
     assert found == [1.0, 0.0]
@@ -78,8 +84,10 @@ def test_queries_of_the_own_taste_rank_and_those_of_another_do_not() -> None:
 def test_a_user_without_queries_is_undecided_and_shown_what_is_popular() -> None:
     world = titled()
     search = ItemSearch(world.dataset.item_table)
-    nobody = QueryRanker(search, lambda history: [])
-    assert not nobody.score(Query.of_histories([[0, 4]], search.n_items)).any()
+    asked = queries_of({3: a_profile().model_copy(update={"queries": ("space",)})})
+    scores = QueryRanker(search, asked).score(Query(Histories.of([[0, 4], [0, 4]], search.n_items), np.array([3, -1])))
+    assert set(np.flatnonzero(scores[0])) == set(range(8, search.n_items, 4))
+    assert not scores[1].any()
 
 
 def test_without_the_package_the_error_says_what_to_do(monkeypatch) -> None:
