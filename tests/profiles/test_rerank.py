@@ -1,0 +1,91 @@
+"""Re-ranking by soft tokens: only the top changes, a useful model helps, a useless one is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from profiles.lm import tiny, titled
+
+from recsys.core.runtime import Run
+from recsys.core.values import ItemFeatures, Query
+from recsys.evaluation.evaluator import evaluate, make_validator
+from recsys.evaluation.task import EvaluationSettings
+from recsys.profiles.rerank import SoftReranker
+from recsys.profiles.soft_tokens import SoftTokens, SoftTokenSettings
+
+SETTINGS = EvaluationSettings(ks=(5, 20), metric="ndcg@5", resamples=100)
+
+
+class Noise:
+    """Scores at random, the same for the same history, items of all blocks alike."""
+
+    def score(self, query: Query) -> np.ndarray:
+        rows = [np.random.default_rng(int(query.histories[row].sum())).random(48) for row in range(len(query))]
+        return np.array(rows, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return titled()
+
+
+@pytest.fixture(scope="module")
+def soft(world) -> SoftTokens:
+    settings = SoftTokenSettings(
+        epochs=6, batch_size=12, learning_rate=1e-2, hidden=32, dim=8, prompt="next :", epoch_tokens=40_000
+    )
+    made = SoftTokens(SoftTokens.likelihood(*tiny(world), world.dataset.titles(range(48)), settings), settings)
+    made.fit(world.train, ItemFeatures(), valid=world.valid, run=Run())
+    return made
+
+
+def query(world, n: int = 6) -> Query:
+    return Query.of_users(world.train, np.arange(n))
+
+
+def test_only_the_top_changes_places(world, soft) -> None:
+    asked, base = query(world), Noise()
+    before, after = base.score(asked), SoftReranker(base, soft, top=15, weight=2.0).score(asked)
+    changed = 0
+    for row in range(len(asked)):
+        open_to = np.setdiff1d(np.arange(48), asked.histories[row])
+        top = open_to[np.argsort(-before[row, open_to])][:15]
+        rest = np.setdiff1d(np.arange(48), top)
+        np.testing.assert_array_equal(after[row, rest], before[row, rest])
+        assert sorted(after[row, top]) == sorted(before[row, top])
+        changed += int((after[row] != before[row]).sum())
+    assert changed > 20
+
+
+def test_without_weight_it_is_the_base_and_the_language_model_reads_nothing(world, soft) -> None:
+    asked, read = query(world), soft.titles.read
+    np.testing.assert_array_equal(SoftReranker(Noise(), soft, weight=0.0).score(asked), Noise().score(asked))
+    assert soft.titles.read == read
+
+
+def test_what_the_tokens_know_helps_and_is_chosen_on_validation(world, soft) -> None:
+    valid = make_validator(world, SETTINGS)
+    chosen = SoftReranker(Noise(), soft, top=38).chosen(valid)
+    assert chosen.weight > 0
+    figures = [evaluate(one, world, SETTINGS, run=Run()).summary["ndcg@5"] for one in (Noise(), chosen)]
+    assert figures[1] > figures[0] + 0.3
+    assert valid(chosen)["ndcg@5"] >= valid(Noise())["ndcg@5"]
+
+
+def test_tokens_that_mislead_get_no_weight(world, soft) -> None:
+    class Misled:
+        titles = soft.titles
+
+        def scores(self, histories, items):
+            return -soft.scores(histories, items)
+
+    chosen = SoftReranker(Noise(), Misled(), top=38).chosen(make_validator(world, SETTINGS))
+    assert chosen.weight == 0.0
+
+
+def test_trying_weights_reads_titles_once(world, soft) -> None:
+    asked, one = query(world), SoftReranker(Noise(), soft, top=10)
+    one.score(asked)
+    read = soft.titles.read
+    one.with_weight(0.5).score(asked)
+    assert soft.titles.read == read
