@@ -239,6 +239,13 @@ class Query:
         """Return the queries at ``rows``."""
         return Query(self.histories.take(rows), self.user_idx[rows])
 
+    def undecided(self, scores: np.ndarray) -> np.ndarray:
+        """Return who has no history and gets equal scores ``[n, n_items]``, bool ``[n]``: nothing is said of them."""
+        result = np.diff(self.histories.indptr) == 0
+        blank = np.flatnonzero(result)
+        result[blank] = np.ptp(scores[blank], axis=1) == 0
+        return result
+
 
 @dataclass(frozen=True)
 class Dataset:

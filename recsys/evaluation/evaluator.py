@@ -16,7 +16,7 @@ from recsys.evaluation.metrics import METRICS, catalogue, parse_metric, per_user
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.segments import long_tail, tail_recall
 from recsys.evaluation.task import EvaluationSettings, Part, Task, make_task, protocol_of
-from recsys.evaluation.topk import top_k, undecided
+from recsys.evaluation.topk import top_k
 
 if TYPE_CHECKING:
     from recsys.core.protocols import Scorer, Validator
@@ -73,7 +73,7 @@ def _scores(ranker: Scorer, task: Task, rows: slice, known: np.ndarray, name: st
     scores = _score(ranker, task.query, asked, len(task.popularity), name) if len(asked) else None
     popular = ~known
     if scores is not None:
-        popular[known] = undecided(scores, task.query.histories.take(asked))
+        popular[known] = task.query.take(asked).undecided(scores)
         if not popular.any():
             return scores, popular
     filled = np.tile(task.popularity, (len(known), 1))

@@ -12,8 +12,6 @@ from recsys.core.errors import RankerError
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-    from recsys.core.values import Histories
-
 BLOCK_BYTES = 2 << 20  # rows are worked on in blocks that stay in the processor's cache
 TIE_RULE = "equal scores are ordered by a fixed pseudo-random permutation of the items"
 
@@ -34,19 +32,6 @@ def tie_order(n_items: int) -> np.ndarray:
     place[np.argsort(word ^ (word >> np.uint64(31)), kind="stable")] = np.arange(n_items)
     place.flags.writeable = False  # it is cached and shared
     return place
-
-
-def undecided(scores: np.ndarray, histories: Histories) -> np.ndarray:
-    """Return who has no history and is given equal scores, bool ``[n]``: of them a ranker says nothing at all.
-
-    Args:
-        scores: ``[n, n_items]``.
-        histories: of the same ``n`` users.
-    """
-    result = np.diff(histories.indptr) == 0
-    blank = np.flatnonzero(result)
-    result[blank] = np.ptp(scores[blank], axis=1) == 0
-    return result
 
 
 def top_k(

@@ -131,7 +131,7 @@ class Steered:
 
     def _told(self, scores: np.ndarray, query: Query) -> np.ndarray:
         """Return the scores, with the fallback's where there is no history and the ranker likes all items the same."""
-        blank = (np.diff(query.histories.indptr) == 0) & (np.ptp(scores, axis=1) == 0)
+        blank = query.undecided(scores)
         return np.where(blank[:, None], self.fallback, scores) if self.fallback is not None and blank.any() else scores
 
 

@@ -15,7 +15,7 @@ from recsys.core.protocols import Explains, HasEmbeddings, Ranker
 from recsys.core.values import Dataset, Interactions, Query, Split
 from recsys.data.canonical import load_dataset
 from recsys.data.splits import load_split
-from recsys.evaluation.topk import top_k, undecided
+from recsys.evaluation.topk import top_k
 from recsys.rankers.store import load_ranker
 from recsys.serving.catalogue import Catalogue, Names, as_list, is_one
 
@@ -147,7 +147,7 @@ class Recommender:
 
     def _lists(self, query: Query, k: int, banned: np.ndarray, reasons: bool) -> list[list[Recommendation]]:
         scores = self.ranker.score(query)  # [n, n_items]
-        popular = undecided(scores, query.histories)
+        popular = query.undecided(scores)
         if popular.any():  # nothing to go on: what most people take
             scores = np.where(popular[:, None], self.known.item_counts.astype(np.float32), scores)
         name, seen = type(self.ranker).__name__, query.histories.matrix()
