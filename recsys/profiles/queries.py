@@ -56,10 +56,15 @@ class ItemSearch:
             return np.zeros(self.n_items, dtype=np.float32)
         return np.asarray(self._index.get_scores(words), dtype=np.float32)
 
-    def found(self, query: str) -> np.ndarray:
-        """Return the items that have any of the words, best first; equal ones in vocabulary order."""
+    def found(self, query: str, prior: np.ndarray | None = None) -> np.ndarray:
+        """Return the items that have any of the words, best first; equal ones in vocabulary order.
+
+        Args:
+            query: words.
+            prior: added to BM25, such as log popularity, ``[n_items]``.
+        """
         scores = self.scores(query)
-        order = np.argsort(-scores, kind="stable")
+        order = np.argsort(-(scores if prior is None else scores + prior), kind="stable")
         return order[scores[order] > 0]
 
 
@@ -113,16 +118,23 @@ class QueryRanker:
     Args:
         search: over the items.
         queries: gives the queries of each user of a ``Query``, the best first.
+        prior: see ``ItemSearch.found``: a word such as a genre is had by hundreds of items, and BM25 hardly tells them
+            apart.
     """
 
-    def __init__(self, search: ItemSearch, queries: Callable[[Query], Sequence[Sequence[str]]]) -> None:
-        self.search, self.queries = search, queries
+    def __init__(
+        self,
+        search: ItemSearch,
+        queries: Callable[[Query], Sequence[Sequence[str]]],
+        prior: np.ndarray | None = None,
+    ) -> None:
+        self.search, self.queries, self.prior = search, queries, prior
 
     def lists(self, query: Query) -> list[np.ndarray]:
         """Return what each user's searches bring, without the history, best first."""
         found = []
         for row, asked in enumerate(self.queries(query)):
-            results = [self.search.found(one) for one in asked]
+            results = [self.search.found(one, self.prior) for one in asked]
             found.append(merge(results, self.search.settings.results, skip=query.histories[row]))
         return found
 

@@ -45,6 +45,7 @@ def test_scores_are_bm25() -> None:
         expected = sum(idf[word] * times[word] / (times[word] + held) for word in words)
         np.testing.assert_allclose(search.scores(" ".join(words)), expected, rtol=1e-5)
     assert list(search.found("alien love")) == [1, 3, 0]  # 3 is shorter than 0
+    assert list(search.found("alien love", np.array([9.0, 0, 0, 0, 9.0]))) == [0, 1, 3]  # 4 has none of the words
     assert not len(search.found("nothing of it"))
     assert not len(search.found(""))
 
