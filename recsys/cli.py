@@ -348,18 +348,22 @@ def recommend(
 @click.option("--undo", is_flag=True, help="Take the last edit back.")
 @click.option("--redo", is_flag=True, help="Take the last undo back.")
 @click.option("--history", is_flag=True, help="List the versions instead of the profile.")
-@click.option("--erase", is_flag=True, help="Remove all that is kept of the user's edits and versions.")
+@click.option("--erase", is_flag=True, help="Remove all that is kept of the user: edits, versions, words of models.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write the profile as a page there.")
 @click.option("--ranker", help="Whose list is shown after an edit: folder, name or key [the configured one].")
 @click.option("-k", default=10, show_default=True, help="Length of that list.")
 @click.option("--dial", type=float, help="How far edits move the list, from 0 [1].")
-def profile(workflow: Any, as_json: bool, **options: Any) -> None:
+@click.option("--llm", metavar="NAME", help="Who puts it into words: smollm, causal, openai, or none [llm.model].")
+def profile(workflow: Any, as_json: bool, llm: str | None, **options: Any) -> None:
     """Say what USER likes, by which items, and how sure that is; or somebody new who likes a few titles.
 
     \b
     Edits: add WORDS, dislike WORDS, raise X, lower X, forbid X, where X is a concept, a statement or words;
     remove, lock, unlock, allow a statement; reweight STATEMENT 0.8. They are kept, with all versions, and
     the change of the top list is shown. Nothing is kept of somebody new.
+
+    A language model may word summary, statements and searches: what the evidence does not bear out is dropped,
+    rankings and edits never read it, its answers are kept until --erase. smollm comes with the extra llm.
 
     \b
     Examples:
@@ -368,9 +372,14 @@ def profile(workflow: Any, as_json: bool, **options: Any) -> None:
       recsys profile 42 --edit "add films about space" --ranker lightgcn
       recsys profile 42 --undo
       recsys profile --liked "Toy Story" --liked "Fargo" --edit "lower genre:Comedy" --html profile.html
+      recsys profile 42 --llm smollm --set llm.writer.noun=films
+      recsys profile 42 --llm causal --set llm.options.causal.model=my_folder
+      recsys doctor --settings llm.openai                      what can be set
     """
     from recsys.portrait import Asked, answer
 
+    if llm is not None:
+        workflow = workflow.with_settings(f"llm.model={json.dumps(llm)}")
     found = answer(workflow, Asked(**options))
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_text())
 
@@ -394,7 +403,7 @@ def show(artifact: str | None, artifacts: Path, verify: bool, as_json: bool) -> 
 
 
 @main.command()
-@click.option("--settings", help="Explain a section: data, split, items, evaluation, run, or ranker.NAME.")
+@click.option("--settings", help="Explain a section: data, split, items, evaluation, llm, run, or ranker.NAME.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(settings: str | None, as_json: bool) -> None:
     """Check the installation, or explain the settings of a section.

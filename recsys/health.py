@@ -82,13 +82,17 @@ def settings_rows(section: str) -> list[dict[str, Any]]:
 def _settings_class(section: str) -> type[Settings]:
     from recsys.data import SOURCES
     from recsys.items import DESCRIBERS, ENCODERS
+    from recsys.profiles.llm import LANGUAGE_MODELS
     from recsys.rankers import RANKERS
     from recsys.workflow import RunConfig
 
     kind, _, name = section.partition(".")
-    registries = {"ranker": RANKERS, "source": SOURCES, "items": DESCRIBERS if name in DESCRIBERS else ENCODERS}
-    own = RunConfig.model_fields["items"].annotation.model_fields  # such as items.describe: no plug-in
-    if name and kind in registries and (kind != "items" or name not in own):
+    registries = {
+        "ranker": RANKERS, "source": SOURCES, "items": DESCRIBERS if name in DESCRIBERS else ENCODERS,
+        "llm": LANGUAGE_MODELS,
+    }  # fmt: skip
+    own = {part: RunConfig.model_fields[part].annotation.model_fields for part in ("items", "llm")}
+    if name and kind in registries and name not in own.get(kind, ()):  # items.describe and llm.budget: no plug-ins
         return registries[kind].load(name).Settings
     if kind in ("ranker", "source"):
         raise ConfigError(f"section {kind!r}", "which one?", f"{kind}." + f", {kind}.".join(registries[kind]))

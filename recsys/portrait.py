@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from recsys.profiles.schema import UserProfile
 from recsys.profiles.steering import DIAL
 from recsys.profiles.store import Version
 from recsys.profiling import Current, Edited, Profiling
+from recsys.wording import Worded, Wording, answers_of
 from recsys.workflow import Workflow
 
 
@@ -79,6 +80,8 @@ class Answer:
         versions: all that are kept.
         html: the page that was written.
         erased: how many versions were removed.
+        forgotten: how many answers of language models were removed.
+        worded: what the language model made of the profile.
     """
 
     current: Current | None = None
@@ -87,12 +90,15 @@ class Answer:
     versions: tuple[Version, ...] | None = field(default=None)
     html: Path | None = None
     erased: int | None = None
+    forgotten: int | None = None
+    worded: Worded | None = None
 
     def to_text(self) -> str:
         """Return it for the terminal."""
         if self.versions is not None:
             return _versions_text(self.versions)
         parts = [] if self.current is None else [profile_text(self.current.profile)]
+        parts += [self.worded.to_text()] if self.worded else []
         parts += ["\n".join(self.notes)] if self.notes else []
         parts += [self.changed.to_text()] if self.changed else []
         return "\n\n".join([*parts, *([str(self.html)] if self.html else [])])
@@ -102,10 +108,11 @@ class Answer:
         if self.versions is not None:
             return {"versions": [vars(one) for one in self.versions]}
         if self.current is None:
-            return {"erased": self.erased}
+            return {"erased": self.erased, "forgotten": self.forgotten}
         return {
             "profile": self.current.profile.model_dump(mode="json"),
             "version": self.current.version,
+            "llm": self.worded.to_dict() if self.worded else None,
             "notes": list(self.notes),
             "change": self.changed.to_dict() if self.changed else None,
             "html": str(self.html) if self.html else None,
@@ -123,16 +130,32 @@ def answer(workflow: Workflow, asked: Asked) -> Answer:
     if asked.history:
         return Answer(versions=tuple(profiling.store.history(_known(profiling, asked.user))))
     if asked.erase:
-        erased = profiling.store.erase(_known(profiling, asked.user))
-        return Answer(notes=(f"{erased} versions of the profile of user {asked.user} are erased",), erased=erased)
+        return _erased(profiling, asked.user)
+    wording = Wording.of(profiling)  # first, so that nothing is kept where there is no such model
     if not (asked.edits or asked.undo or asked.redo):
         current = profiling.newcomer(asked.liked) if asked.user is None else profiling.current(asked.user)
-        return Answer(current, html=_page(profiling, asked.html, current.profile))
+        return _told(profiling, wording, asked, Answer(current))
     lists = profiling.lists(asked.ranker, asked.user, asked.liked, DIAL if asked.dial is None else asked.dial)
     edited = _edited(profiling, asked)  # last, so that nothing is kept when the rest cannot be done
     changed = lists.change(edited.before.profile, edited.after.profile, edited.after.built, asked.k)
     kept = f"kept as version {edited.after.version}" if edited.after.version else "of somebody new nothing is kept"
-    return Answer(edited.after, (*edited.notes, kept), changed, html=_page(profiling, asked.html, edited.after.profile))
+    return _told(profiling, wording, asked, Answer(edited.after, (*edited.notes, kept), changed))
+
+
+def _told(profiling: Profiling, wording: Wording | None, asked: Asked, found: Answer) -> Answer:
+    """Put the profile of an answer into words, and on a page; the store never sees a model's words."""
+    worded = wording.word(found.current.profile) if wording else None
+    current = replace(found.current, profile=worded.written.profile) if worded else found.current
+    return replace(found, current=current, worded=worded, html=_page(profiling, asked.html, current.profile))
+
+
+def _erased(profiling: Profiling, user_id: str) -> Answer:
+    """Remove versions and what language models answered of a user, who may have left the data since."""
+    forgotten = answers_of(profiling.workflow).forget(user_id)
+    erased = profiling.store.erase(user_id if forgotten else _known(profiling, user_id))
+    notes = [f"{erased} versions of the profile of user {user_id} are erased"]
+    notes += [f"{forgotten} answers of language models about the user are forgotten"] if forgotten else []
+    return Answer(notes=tuple(notes), erased=erased, forgotten=forgotten)
 
 
 def _edited(profiling: Profiling, asked: Asked) -> Edited:

@@ -29,6 +29,8 @@ from recsys.evaluation.knockout import Knockout, knocked_out
 from recsys.evaluation.task import EvaluationSettings
 from recsys.items import MODALITIES, make_encoder
 from recsys.items.describe import BudgetSettings
+from recsys.profiles.llm.budget import BudgetSettings as TokenSettings
+from recsys.profiles.llm.writer import WriterSettings
 from recsys.rankers import RANKERS
 from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker, uses_features
 
@@ -62,6 +64,15 @@ class ItemSettings(Settings):
         return getattr(self, modality)
 
 
+class LanguageSettings(Settings):
+    """Section ``[llm]``: which language model puts profiles into words; no ranking depends on it."""
+
+    model: str = Field("none", description="smollm, causal, openai or my_pkg.my_mod:Class; none: code alone tells.")
+    options: dict[str, dict[str, Any]] = Field({}, description="Settings by model: options.causal.model = 'folder'.")
+    budget: TokenSettings = Field(TokenSettings(), description="How much may be asked; cached answers are free.")
+    writer: WriterSettings = Field(WriterSettings(), description="How much it is asked for.")
+
+
 class RunSettings(Settings):
     """Section ``[run]``: what is not part of a result's meaning, but for the seed."""
 
@@ -78,6 +89,7 @@ class RunConfig(Settings):
     items: ItemSettings = Field(ItemSettings(), description="How items become vectors.")
     ranker: dict[str, Any] = Field({"name": "ease"}, description="name, and the settings of that ranker.")
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="How rankers are measured.")
+    llm: LanguageSettings = Field(LanguageSettings(), description="Who puts profiles into words.")
     run: RunSettings = Field(RunSettings(), description="Seed, device, folder of results.")
 
 

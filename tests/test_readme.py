@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from recsys.cli import main
 from recsys.items import DESCRIBERS, make_describer
+from recsys.profiles.llm import LANGUAGE_MODELS, make_language_model
 from recsys.rankers.store import resolved
 from recsys.workflow import read_config
 
@@ -60,9 +61,13 @@ def test_further_settings_are_settings(folder: Path) -> None:
     for number, text in enumerate(blocks("toml")[1:]):
         path = folder / f"more{number}.toml"
         path.write_text(text)
-        items = read_config(path).items
-        assert items.describe.describer in DESCRIBERS
-        make_describer(items.describe.describer, items.options[items.describe.describer])
+        config = read_config(path)
+        items, llm = config.items, config.llm
+        assert items.describe.describer in DESCRIBERS or llm.model in LANGUAGE_MODELS
+        if items.describe.describer != "none":
+            make_describer(items.describe.describer, items.options[items.describe.describer])
+        if llm.model != "none":
+            make_language_model(llm.model, llm.options[llm.model])
 
 
 def test_library_lines(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

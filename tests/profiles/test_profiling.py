@@ -151,7 +151,7 @@ def test_an_edit_is_kept_and_shown_in_the_list(artifacts: Path) -> None:
     assert told(artifacts, "7", "--undo")["profile"] == before["profile"]
     assert call(artifacts, "7", "--undo").exit_code == 2
     assert told(artifacts, "7", "--redo")["version"] == 2
-    assert told(artifacts, "7", "--erase") == {"erased": 3}
+    assert told(artifacts, "7", "--erase") == {"erased": 3, "forgotten": 0}
     assert told(artifacts, "7") == before
     assert told(artifacts, "7", "--history") == {"versions": []}
 

@@ -27,4 +27,4 @@ def make_language_model(name: str = "smollm", settings: Mapping[str, Any] | None
         ConfigError: no such backend or setting.
     """
     kind = LANGUAGE_MODELS.load(name)
-    return kind(make_settings(kind.Settings, settings or {}, "llm", f"llm.{name}"))
+    return kind(make_settings(kind.Settings, settings or {}, f"llm.options.{name}", f"llm.{name}"))

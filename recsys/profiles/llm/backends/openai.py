@@ -50,10 +50,16 @@ class OpenAI:
         self._sleep: Callable[[float], None] = time.sleep
 
     def identity(self) -> str:
-        """The endpoint and model by name: what lies behind them is not ours to hash."""
-        where = urlsplit(self.settings.base_url)
-        host = where.hostname or ""
-        port = f":{where.port}" if where.port else ""
+        """The endpoint and model by name: what lies behind them is not ours to hash.
+
+        Raises:
+            LanguageModelError: the address cannot be read.
+        """
+        try:
+            where = urlsplit(self.settings.base_url)
+            host, port = where.hostname or "", f":{where.port}" if where.port else ""
+        except ValueError as error:
+            raise LanguageModelError("setting base_url", str(error), "Such as http://localhost:8000/v1.") from None
         return f"{host}{port}{where.path.rstrip('/')} {self.settings.model} ({self.settings.temperature:g})"
 
     def count_tokens(self, prompt: Prompt) -> int:
