@@ -51,7 +51,9 @@ class Edit(Model):
         action, _, target = " ".join("".join(filter(str.isprintable, word)) for word in text.split()).partition(" ")
         action = action.lower()
         if action not in ACTIONS:
-            raise DataError(f"edit {text!r}", f"{action!r} is no action", f"{did_you_mean(action, ACTIONS)} {EXAMPLES}")
+            raise DataError(
+                f"edit {text!r}", f"{action!r} is no action", f"{EXAMPLES}. {did_you_mean(action, ACTIONS)}"
+            )
         weight = None
         if action == "reweight":
             target, _, number = target.rpartition(" ")
