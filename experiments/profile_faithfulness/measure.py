@@ -63,7 +63,7 @@ def checked(profiling: Profiling, profiles: Sequence[UserProfile]) -> dict[str, 
     """
     writer = profiling.workflow.config.llm.writer
     all_facts = [one for one in (Facts(each, profiling.builder.concepts, writer.noun) for each in profiles) if one.all]
-    about = [set(chain.from_iterable(facts.names.values())) for facts in all_facts]
+    about = [{one.statement.concept for one in facts.all}.union(*facts.names.values()) for facts in all_facts]
     own, others = [], []
     for place, facts in enumerate(all_facts):
         said = list(dict.fromkeys(chain.from_iterable(sentence_choices(facts, merged(facts)[0]))))
