@@ -38,7 +38,7 @@ DATA = {
     "ml-100k": ("ml100k_peers_leave_last", "ml100k-peers", ()),
 }
 USERS, OTHERS, SEED = 120, 20, 0
-SETTINGS = SoftTokenSettings(epochs=4, epoch_tokens=5_000, examples=1, valid_users=40)
+SETTINGS = SoftTokenSettings(epochs=3, epoch_tokens=8_000, examples=2, valid_users=64, learning_rate=1e-3)
 
 
 def told(values: np.ndarray) -> list[float]:

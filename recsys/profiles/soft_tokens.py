@@ -50,7 +50,7 @@ class SoftTokenSettings(TrainingSettings):
     title_tokens: int = Field(8, ge=1, description="Tokens of a title that are read.")
     examples: int = Field(4, ge=1, description="Last items of each user's train history to learn from.")
     epoch_tokens: int = Field(8_000, ge=1, description="Tokens that the model reads in a pass at most.")
-    temperature: float = Field(0.2, gt=0, description="Of the preferences; log-likelihood a token is divided by it.")
+    temperature: float = Field(1.0, gt=0, description="Of the preferences; log-likelihood a token is divided by it.")
     over_titles: float = Field(1.0, ge=0, description="Weight of: the own next title before others as popular.")
     over_users: float = Field(1.0, ge=0, description="Weight of: the title under the own tokens before other users'.")
     relative: bool = Field(

@@ -103,7 +103,10 @@ def test_each_term_alone_learns_what_it_is_for(world) -> None:
 
 def test_the_loss_is_infonce_over_the_matrix_without_what_users_took(world, learned) -> None:
     batch = last_steps(world.train, 1).take(np.arange(8))  # two users of each block
-    matrix = learned.preference(batch.histories, np.tile(batch.items, (8, 1))).detach().numpy() / 0.2
+    matrix = (
+        learned.preference(batch.histories, np.tile(batch.items, (8, 1))).detach().numpy()
+        / learned.settings.temperature
+    )
     known = world.train.matrix[batch.users][:, batch.items].toarray() > 0
     rows, columns = [], []
     for place in range(8):
