@@ -14,6 +14,7 @@ from recsys.core.config import Settings
 from recsys.core.errors import ConfigError
 from recsys.core.values import Query
 from recsys.profiles.matching import singular
+from recsys.profiles.naming import spoken_title
 from recsys.profiles.schema import UserProfile
 
 
@@ -23,6 +24,7 @@ class SearchSettings(Settings):
     k1: float = Field(1.2, ge=0, description="How soon a word that occurs again counts no more.")
     b: float = Field(0.75, ge=0, le=1, description="How much long texts are held back.")
     results: int = Field(100, ge=1, description="Items that all queries of a user bring together.")
+    exact: bool = Field(False, description="Items that are called as the whole query says come before all others.")
 
 
 class ItemSearch:
@@ -46,6 +48,9 @@ class ItemSearch:
         self.known = {word for row in words for word in row}
         if not self.known:
             raise ConfigError("item search", "no item has a word", "Give items titles, texts or attributes.")
+        self._called: dict[tuple[str, ...], list[int]] = {}
+        for item, title in enumerate(table["title"]):
+            self._called.setdefault(title_key(title or ""), []).append(item)
         self._index: Any = bm25s.BM25(k1=self.settings.k1, b=self.settings.b)
         self._index.index(words, show_progress=False)
 
@@ -64,8 +69,22 @@ class ItemSearch:
             prior: added to BM25, such as log popularity, ``[n_items]``.
         """
         scores = self.scores(query)
-        order = np.argsort(-(scores if prior is None else scores + prior), kind="stable")
-        return order[scores[order] > 0]
+        total = scores if prior is None else scores + prior
+        order = np.argsort(-total, kind="stable")
+        order = order[scores[order] > 0]
+        if not self.settings.exact:
+            return order
+        called = np.isin(order, self.called(query))
+        return np.concatenate([order[called], order[~called]])
+
+    def called(self, query: str) -> list[int]:
+        """Return the items that have the query for a title; capitals, year and marks do not matter."""
+        return self._called.get(title_key(query), []) if title_key(query) else []
+
+
+def title_key(title: str) -> tuple[str, ...]:
+    """Return what titles are compared by: the words that are spoken of it."""
+    return tuple(search_words(spoken_title(title)))
 
 
 def search_words(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,13 +26,13 @@ def titled(n_blocks: int = 4, **sizes: int) -> Split:
     return replace(split, dataset=replace(split.dataset, item_table=table))
 
 
-def tiny(split: Split, seed: int = 0, width: int = 32) -> tuple[Any, Any]:
-    """Return a randomly initialised Llama and a word tokenizer that knows the titles' words."""
+def tiny(split: Split, seed: int = 0, width: int = 32, words: Sequence[str] = ()) -> tuple[Any, Any]:
+    """Return a randomly initialised Llama and a word tokenizer that knows the titles' words, and ``words``."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    words = sorted({word for title in split.dataset.item_table["title"] for word in title.split()} | {"next", ":"})
-    numbers = {word: place for place, word in enumerate([*SPECIAL, *words])}
+    said = {word for title in split.dataset.item_table["title"] for word in title.split()}
+    numbers = {word: place for place, word in enumerate([*SPECIAL, *sorted(said | {"next", ":", *words})])}
     raw = Tokenizer(models.WordLevel(numbers, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(

@@ -100,3 +100,15 @@ def test_without_the_package_the_error_says_what_to_do(monkeypatch) -> None:
 def test_items_without_words_are_refused() -> None:
     with pytest.raises(ConfigError, match="no item has a word"):
         ItemSearch(table()[4:].with_columns(pl.lit(None, pl.String).alias("title")))
+
+
+def test_items_that_are_called_as_the_query_come_first_if_so_wished() -> None:
+    titles = ["It Happened (1934)", "It (1990)", "it!", "It It It", None]
+    named = table(["", "about it it it", "", "", "It"]).with_columns(pl.Series("title", titles))
+    prior = np.array([9, 0, 1, 5, 7], dtype=np.float32)
+    search, plain = (ItemSearch(named, SearchSettings(exact=exact)) for exact in (True, False))
+    assert search.called("IT (2017)") == [1, 2]
+    assert search.called("") == search.called("?!") == []
+    assert list(search.found("It", prior)) == [2, 1, 0, 4, 3]
+    assert list(plain.found("It", prior))[:2] == [0, 4]
+    assert list(search.found("happened", prior)) == list(plain.found("happened", prior)) == [0]

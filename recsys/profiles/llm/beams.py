@@ -1,0 +1,128 @@
+"""The likeliest continuations of prompts by beam search; a prompt is read once, and beams that have ended cost nothing.
+
+``generate`` of ``transformers`` reads each prompt once a beam. With long prompts and short answers that is most of the
+work.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Beam:
+    """A continuation.
+
+    Attributes:
+        row: of the prompt.
+        tokens: what follows it, without the end.
+        score: log-probability, the end included.
+        ended: whether it may not go on.
+        parent: the row of the model's last pass that it goes on from.
+    """
+
+    row: int
+    tokens: tuple[int, ...] = ()
+    score: float = 0.0
+    ended: bool = False
+    parent: int = 0
+
+
+def beam_search(
+    model: Any, prompts: Sequence[Sequence[int]], *, beams: int, longest: int, ends: Set[int], pad: int
+) -> list[list[Beam]]:
+    """Return the likeliest continuations of each prompt, the best first.
+
+    Scores are plain log-probabilities: what is compared are whole texts, so lengths need no correction.
+
+    Args:
+        model: a causal model of ``transformers``.
+        prompts: token numbers, at least one each.
+        beams: continuations that are kept.
+        longest: tokens of one at most; then it is cut.
+        ends: tokens that end one.
+        pad: fills short prompts up on the left, looked at by nobody.
+    """
+    with torch.inference_mode():
+        reader = _Reader(model, prompts, pad)
+        kept = [[Beam(row, parent=row)] for row in range(len(prompts))]
+        for place in range(longest):
+            log = reader.log_probabilities()
+            if not place:
+                log[:, list(ends)] = -torch.inf  # nothing at all is no text
+            kept = _extended(kept, log, beams, ends)
+            live = [one for row in kept for one in row if not one.ended]
+            if not live or place + 1 == longest:
+                break
+            reader.read([one.parent for one in live], [one.tokens[-1] for one in live])
+            places = {id(one): number for number, one in enumerate(live)}
+            kept = [[_at(one, places.get(id(one))) for one in row] for row in kept]
+    return kept
+
+
+def _at(beam: Beam, parent: int | None) -> Beam:
+    return beam if parent is None else Beam(beam.row, beam.tokens, beam.score, parent=parent)
+
+
+def _extended(kept: list[list[Beam]], log: torch.Tensor, beams: int, ends: Set[int]) -> list[list[Beam]]:
+    """Return the best ``beams`` of each prompt one token on; those that ended compete as they are."""
+    best, tokens = (one.cpu().numpy() for one in log.topk(min(beams, log.shape[1])))  # [live, beams]
+    return [_row_extended(row, best, tokens, beams, ends) for row in kept]
+
+
+def _row_extended(row: list[Beam], best: np.ndarray, tokens: np.ndarray, beams: int, ends: Set[int]) -> list[Beam]:
+    ended, live = [one for one in row if one.ended], [one for one in row if not one.ended]
+    if not live:
+        return row
+    parents = np.array([one.parent for one in live])
+    grown = best[parents] + np.array([one.score for one in live])[:, None]  # [live, beams]
+    scores = np.concatenate([[one.score for one in ended], grown.ravel()])
+    found = []
+    for place in np.argsort(-scores, kind="stable")[:beams]:
+        if place < len(ended):
+            found.append(ended[place])
+            continue
+        which, column = divmod(int(place) - len(ended), best.shape[1])
+        one, token = live[which], int(tokens[parents[which], column])
+        text = one.tokens if token in ends else (*one.tokens, token)
+        if np.isfinite(scores[place]):
+            found.append(Beam(one.row, text, float(scores[place]), token in ends, one.parent))
+    return found
+
+
+class _Reader:
+    """The model with the keys and values of what it has read."""
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], pad: int) -> None:
+        self.model, self.device = model, next(model.parameters()).device
+        self.accepted = set(inspect.signature(getattr(model, "get_base_model", lambda: model)().forward).parameters)
+        longest = max(map(len, prompts))
+        ids = [[pad] * (longest - len(row)) + list(row) for row in prompts]
+        self.mask = torch.tensor(
+            [[0] * (longest - len(row)) + [1] * len(row) for row in prompts], device=self.device
+        )  # [n, length]
+        positions = (self.mask.cumsum(1) - 1).clamp(min=0)
+        self._pass(torch.tensor(ids, device=self.device), positions, None)
+
+    def read(self, parents: list[int], tokens: list[int]) -> None:
+        """Read one token after each of the rows ``parents``; these become the rows."""
+        rows = torch.tensor(parents, device=self.device)
+        self.cache.reorder_cache(rows)
+        self.mask = torch.cat([self.mask[rows], self.mask.new_ones(len(rows), 1)], dim=1)
+        self._pass(torch.tensor(tokens, device=self.device)[:, None], self.mask.sum(1, keepdim=True) - 1, self.cache)
+
+    def log_probabilities(self) -> torch.Tensor:
+        """Return those of the next token, float32 ``[rows, vocabulary]``."""
+        return self.logits[:, -1].float().log_softmax(-1)
+
+    def _pass(self, ids: torch.Tensor, positions: torch.Tensor, cache: Any) -> None:
+        some = {"position_ids": positions, "logits_to_keep": 1}  # not every architecture takes them
+        known = {name: value for name, value in some.items() if name in self.accepted}
+        found = self.model(input_ids=ids, attention_mask=self.mask, past_key_values=cache, use_cache=True, **known)
+        self.logits, self.cache = found.logits, found.past_key_values
