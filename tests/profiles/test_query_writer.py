@@ -33,13 +33,17 @@ QUICK = {
 WORDS = ("seen", ";")
 
 
-@pytest.fixture(scope="module")
-def world() -> Split:
+def titled_chain() -> Split:
     """``worlds.chain`` with a colour and a thing for a title: the next title follows from the last one."""
     split = chain()
     titles = [f"{COLOURS[item % 5]} {THINGS[item // 5]}" for item in range(30)]
     table = split.dataset.item_table.with_columns(pl.Series("title", titles))
     return replace(split, dataset=replace(split.dataset, item_table=table))
+
+
+@pytest.fixture(scope="module")
+def world() -> Split:
+    return titled_chain()
 
 
 def titles_of(world: Split) -> list[str]:
