@@ -52,6 +52,7 @@ class QueryWriterSettings(TrainingSettings):
     valid_users: int = Field(96, ge=1, description="Users of the validation part that epochs are chosen by.")
     beams: int = Field(20, ge=1, description="Width of the beam search.")
     queries: int = Field(20, ge=1, description="Searches a user at most.")
+    catalogue: bool = Field(False, description="Only titles of items are written; else any text, as in GPT4Rec.")
     repeats: bool = Field(False, description="Whether a title of the history may be searched for.")
     users_at_once: int = Field(8, ge=1, description="Users written for at a time.")
 
@@ -191,8 +192,9 @@ class QueryWriter:
         chosen, mark = self.settings, self.prompts.mark
         ends = {mark, self.tokenizer.eos_token_id} - {None}
         found = beam_search(
-            self.model, prompts, beams=chosen.beams, longest=chosen.title_tokens + 1, ends=ends, pad=mark
-        )
+            self.model, prompts, beams=chosen.beams, longest=chosen.title_tokens + 1, ends=ends, pad=mark,
+            allowed=self.prompts.following if chosen.catalogue else None,
+        )  # fmt: skip
         self.read += sum(map(len, prompts))
         self.wrote += sum(len(one.tokens) for row in found for one in row)
         return found

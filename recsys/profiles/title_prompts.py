@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,18 @@ class TitlePrompts:
             tokens += [*self.titles[item], self.mark]
             weights += [1.0] * (len(self.titles[item]) + 1)
         return tokens, weights
+
+    def following(self, begun: tuple[int, ...]) -> list[int]:
+        """Return the tokens by which the titles go on, or end, that begin so."""
+        return self._following[begun]
+
+    @cached_property
+    def _following(self) -> dict[tuple[int, ...], list[int]]:
+        found: dict[tuple[int, ...], dict[int, None]] = {}
+        for title in self.titles:
+            for place, token in enumerate([*title, self.mark]):
+                found.setdefault(tuple(title[:place]), {})[token] = None
+        return {begun: list(tokens) for begun, tokens in found.items()}
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what ``restored`` needs, as plain arrays."""

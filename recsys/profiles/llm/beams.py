@@ -7,8 +7,8 @@ work.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,14 @@ class Beam:
 
 
 def beam_search(
-    model: Any, prompts: Sequence[Sequence[int]], *, beams: int, longest: int, ends: Set[int], pad: int
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    beams: int,
+    longest: int,
+    ends: Set[int],
+    pad: int,
+    allowed: Callable[[tuple[int, ...]], Sequence[int]] | None = None,
 ) -> list[list[Beam]]:
     """Return the likeliest continuations of each prompt, the best first.
 
@@ -48,26 +55,38 @@ def beam_search(
         longest: tokens of one at most; then it is cut.
         ends: tokens that end one.
         pad: fills short prompts up on the left, looked at by nobody.
+        allowed: gives the tokens that may follow those of a continuation; none: all.
     """
     with torch.inference_mode():
         reader = _Reader(model, prompts, pad)
         kept = [[Beam(row, parent=row)] for row in range(len(prompts))]
+        live = [one for row in kept for one in row]
         for place in range(longest):
             log = reader.log_probabilities()
             if not place:
                 log[:, list(ends)] = -torch.inf  # nothing at all is no text
+            if allowed is not None:
+                log = _restricted(log, live, allowed)
             kept = _extended(kept, log, beams, ends)
-            live = [one for row in kept for one in row if not one.ended]
-            if not live or place + 1 == longest:
+            grown = [one for row in kept for one in row if not one.ended]
+            if not grown or place + 1 == longest:
                 break
-            reader.read([one.parent for one in live], [one.tokens[-1] for one in live])
-            places = {id(one): number for number, one in enumerate(live)}
-            kept = [[_at(one, places.get(id(one))) for one in row] for row in kept]
+            reader.read([one.parent for one in grown], [one.tokens[-1] for one in grown])
+            rows = iter(range(len(grown)))
+            kept = [[one if one.ended else replace(one, parent=next(rows)) for one in row] for row in kept]
+            live = [one for row in kept for one in row if not one.ended]
     return kept
 
 
-def _at(beam: Beam, parent: int | None) -> Beam:
-    return beam if parent is None else Beam(beam.row, beam.tokens, beam.score, parent=parent)
+def _restricted(
+    log: torch.Tensor, live: Sequence[Beam], allowed: Callable[[tuple[int, ...]], Sequence[int]]
+) -> torch.Tensor:
+    """Return log-probabilities ``[live, vocabulary]`` of what may follow, -inf elsewhere."""
+    result = torch.full_like(log, -torch.inf)
+    for row, one in enumerate(live):
+        tokens = torch.tensor(allowed(one.tokens), device=log.device)
+        result[row, tokens] = log[row, tokens]
+    return result
 
 
 def _extended(kept: list[list[Beam]], log: torch.Tensor, beams: int, ends: Set[int]) -> list[list[Beam]]:
