@@ -16,11 +16,12 @@ from recsys.items import DESCRIBERS, ENCODERS
 from recsys.profiles import CONCEPT_SOURCES
 from recsys.profiles.llm import LANGUAGE_MODELS
 from recsys.rankers import RANKERS
+from recsys.visuals import GENERATORS
 
 ROOT = Path(__file__).resolve().parents[1] / "recsys"
-ORDER = ["core", "data", "items", "graph", "rankers", "profiles", "evaluation", "serving"]
+ORDER = ["core", "data", "items", "graph", "rankers", "profiles", "visuals", "evaluation", "serving"]
 LEVEL = {name: level for level, name in enumerate(ORDER)} | {"items": 2, "graph": 2}
-REGISTRIES = [SOURCES, RANKERS, ENCODERS, DESCRIBERS, CONCEPT_SOURCES, LANGUAGE_MODELS]
+REGISTRIES = [SOURCES, RANKERS, ENCODERS, DESCRIBERS, CONCEPT_SOURCES, LANGUAGE_MODELS, GENERATORS]
 ABOVE = len(ORDER)  # the files beside the rooms: workflow, reporting, demo, cli
 LIGHT = {"console": 0}  # plain text, for anybody
 

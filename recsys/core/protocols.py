@@ -3,6 +3,7 @@
     Source.tables → canonicalise → Dataset → split → Split
     Dataset → ItemEncoder.encode (texts, pictures) → ItemFeatures
     Split.train + ItemFeatures → Ranker.fit; Query → Ranker.score
+    VisualItem + VisualTaste → VisualGenerator.generate → pictures
     Ranker + Split → evaluation (masking, top-k, ties and metrics live there, not in rankers)
 
 A class that has the methods fits; nothing needs to be inherited. A capability
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from recsys.core.config import Settings
     from recsys.core.runtime import Run
     from recsys.core.values import FitLog, Interactions, ItemFeatures, Query, Tables
+    from recsys.visuals.request import GeneratedVisual, VisualItem, VisualTaste
 
 
 class Source(Protocol):
@@ -137,4 +139,29 @@ class SwapsFeatures(Protocol):
 
     def with_features(self, features: ItemFeatures) -> Scorer:
         """Return a scorer with the same learned numbers that reads ``features`` instead (same modalities and sizes)."""
+        ...
+
+
+class VisualGenerator(Protocol):
+    """Draws an item for somebody. Making one is cheap: its model is loaded by the first ``generate``."""
+
+    Settings: ClassVar[type[Settings]]
+    settings: Settings
+
+    def identity(self) -> str:
+        """Return what pictures depend on besides request, settings and seed: the weights, by name and version."""
+        ...
+
+    def generate(
+        self, target: VisualItem, taste: VisualTaste, *, n: int, dial: float, run: Run
+    ) -> Sequence[GeneratedVisual]:
+        """Return ``n`` pictures, from the item (``dial`` 0) to the taste (1). Same seed, same bytes on a CPU.
+
+        The noise depends on seed, item and number alone: for another taste, or none, it is the same.
+
+        Raises:
+            ConfigError: ``n`` below 1 or a dial outside 0 to 1.
+            DataError: a picture that cannot be read, or nothing to go by.
+            ArtifactError: the weights are missing or damaged.
+        """
         ...

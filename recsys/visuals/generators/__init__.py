@@ -1,0 +1,1 @@
+"""Generators of pictures, one file each."""

@@ -1,0 +1,127 @@
+"""The embedded generator: its weights come with the package, and a laptop is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from recsys.core.config import Settings as BaseSettings
+from recsys.core.errors import ConfigError
+from recsys.core.runtime import Run
+from recsys.visuals.flow import SamplerSettings
+from recsys.visuals.request import GeneratedVisual, VisualItem, VisualTaste
+
+
+class EmbeddedSettings(BaseSettings):
+    """How the embedded generator draws."""
+
+    weights: str = Field("", description="Folder of other weights than the package's.")
+    steps: int = Field(16, ge=1, le=200, description="Steps from pure noise; a nearer start takes its part of them.")
+    method: str = Field("euler", pattern="^(euler|heun)$", description="euler or heun, which looks twice a step.")
+    nearest: float = Field(0.3, ge=0, le=1, description="How far from the item's picture the dial's 0 goes.")
+    farthest: float = Field(0.8, ge=0, le=1, description="How far its 1 does; at 1 nothing of the picture is kept.")
+    target: float = Field(1.5, ge=0, description="Guidance by the target, at the dial's 0; 1 at its 1.")
+    taste: float = Field(3.0, ge=0, description="Guidance by the taste, at the dial's 1; none at its 0.")
+    history: int = Field(4, ge=1, description="Pictures of the history that are looked at.")
+    keywords: int = Field(6, ge=1, description="Keywords that are read.")
+    batch_size: int = Field(4, ge=1, description="Pictures drawn at a time.")
+
+
+class EmbeddedGenerator:
+    """A flow-matching transformer over a small autoencoder, learned from film posters (experiments/poster_generator).
+
+    The dial goes from the item to the taste: pictures begin further from the item's own, and the taste guides more.
+    """
+
+    Settings = EmbeddedSettings
+
+    def __init__(self, settings: EmbeddedSettings | None = None) -> None:
+        self.settings = settings or EmbeddedSettings()
+        self._reader: Any = None
+
+    def identity(self) -> str:
+        """Return name and version of the weights."""
+        facts = self._weights.facts["flow"]
+        return f"embedded {facts.get('id', 'unnamed')} ({facts.get('steps', '?')} steps)"
+
+    @cached_property
+    def _weights(self) -> Any:
+        from recsys.visuals.shipped import FOLDER, load_weights
+
+        return load_weights(Path(self.settings.weights) if self.settings.weights else FOLDER)
+
+    def strength(self, dial: float) -> float:
+        """Return how far towards noise a picture begins, from 0 to 1."""
+        return self.settings.nearest + dial * (self.settings.farthest - self.settings.nearest)
+
+    def sampler(self, dial: float) -> SamplerSettings:
+        """Return how a dial samples."""
+        chosen = self.settings
+        target, taste = chosen.target + dial * (1 - chosen.target), chosen.taste * dial
+        return SamplerSettings(steps=chosen.steps, method=chosen.method, guidance={"target": target, "taste": taste})
+
+    def generate(
+        self, target: VisualItem, taste: VisualTaste, *, n: int, dial: float, run: Run
+    ) -> Sequence[GeneratedVisual]:
+        """Return ``n`` pictures; the same seed gives the same bytes.
+
+        Raises:
+            ConfigError: ``n`` below 1 or a dial outside 0 to 1.
+            DataError: a picture that cannot be read, or nothing to go by.
+            ArtifactError: the weights are missing or damaged.
+        """
+        import torch
+
+        from recsys.visuals.flow import sample
+        from recsys.visuals.pixels import to_pictures, to_signed
+
+        check(n, dial)
+        device, weights = run.torch_device(), self._weights
+        flow, autoencoder = weights.flow.to(device), weights.autoencoder.to(device)
+        given, pixels = self._read(run).conditions(target, taste)
+        given, sampler, strength = given.to(device), self.sampler(dial), self.strength(dial)
+        start = None if pixels is None else autoencoder.encode(to_signed(pixels[None]).to(device))
+        seeds, made = [run.key("visual", target.item_id, number) for number in range(n)], []
+        shape = (flow.settings.channels, flow.settings.rows, flow.settings.columns)
+        for first in range(0, n, self.settings.batch_size):
+            batch = seeds[first : first + self.settings.batch_size]
+            noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in batch])
+            here = None if start is None else start.expand(len(batch), -1, -1, -1)
+            latents = sample(
+                flow, noise.to(device), given.repeat(len(batch)), sampler, start=here,
+                strength=1.0 if start is None else strength,
+            )  # fmt: skip
+            with torch.inference_mode():
+                made += to_pictures(autoencoder.decode(latents))
+        told = {
+            "keywords": dict(taste.keywords), "history": [one.item_id for one in taste.history],
+            "strength": 1.0 if start is None else strength, "guidance": sampler.guidance,
+        }  # fmt: skip
+        return [
+            GeneratedVisual(image, target.item_id, seed, dial, self.identity(), told)
+            for image, seed in zip(made, seeds, strict=True)
+        ]
+
+    def _read(self, run: Run) -> Any:
+        """Return the reader; it keeps its encoders and vectors from call to call."""
+        if self._reader is None:
+            from recsys.visuals.reader import Reader
+
+            self._reader = Reader(self._weights.space, self.settings.history, self.settings.keywords, run=run)
+        return self._reader
+
+
+def check(n: int, dial: float) -> None:
+    """Refuse what cannot be asked for.
+
+    Raises:
+        ConfigError: ``n`` below 1 or a dial outside 0 to 1.
+    """
+    if n < 1:
+        raise ConfigError("number of pictures", f"{n} is none", "Ask for 1 or more.")
+    if not 0 <= dial <= 1:  # NaN is refused, too
+        raise ConfigError("dial", f"{dial} is not from 0 to 1", "0 is true to the item, 1 to the taste.")
