@@ -81,27 +81,30 @@ class Material:
         self.place = np.full(len(item_ids), -1, dtype=np.int64)
         self.place[self.items] = np.arange(len(self.items))
 
-    def examples(self, autoencoder: Autoencoder, settings: ExampleSettings) -> tuple[Examples, Examples]:
-        """Return what to learn from and what to validate on."""
-        shelf = self.shelf(autoencoder)
+    def examples(self, autoencoder: Autoencoder, name: str, settings: ExampleSettings) -> tuple[Examples, Examples]:
+        """Return what to learn from and what to validate on; ``name`` is the autoencoder's."""
+        shelf = self.shelf(autoencoder, name)
         learned = np.array([part_of(one) == "train" for one in shelf.ids])
         space = TasteSpace.fitted(shelf.text[learned], shelf.picture[learned])
         return tuple(Examples(shelf, self.train, self.place, space, part, settings) for part in ("train", "validation"))
 
-    def shelf(self, autoencoder: Autoencoder) -> Shelf:
-        """Return what is known of the items."""
+    def shelf(self, autoencoder: Autoencoder, name: str) -> Shelf:
+        """Return what is known of the items, made once."""
+        kept = self.folder / f"shelf-{name}.safetensors"
+        if not kept.is_file():
+            write_arrays(kept, self._made(autoencoder))
+        found = read_arrays(kept)
+        words = np.split(found.pop("words"), found.pop("ends")[:-1])
+        return Shelf(self.ids, words=words, **found)
+
+    def _made(self, autoencoder: Autoencoder) -> dict[str, np.ndarray]:
         features, pictures = self.workflow.features(("text", "image")), self.posters.pixels[self.rows]
         words, vocabulary = self._words(pictures)
-        return Shelf(
-            self.ids, self._latents(autoencoder, pictures), features["text"][self.items],
-            features["image"][self.items], layouts(pictures), words, vocabulary,
-        )  # fmt: skip
-
-    def _latents(self, autoencoder: Autoencoder, pictures: np.ndarray) -> np.ndarray:
-        kept = self.folder / "latents.safetensors"
-        if not kept.is_file():
-            write_arrays(kept, {"latents": encode_all(autoencoder, pictures)})
-        return read_arrays(kept)["latents"]
+        return {
+            "latents": encode_all(autoencoder, pictures), "text": features["text"][self.items],
+            "picture": features["image"][self.items], "layout": layouts(pictures), "vocabulary": vocabulary,
+            "words": np.concatenate(words), "ends": np.cumsum([len(one) for one in words]),
+        }  # fmt: skip
 
     def _words(self, pictures: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """Return each item's words as numbers, and the vectors of all words."""

@@ -95,8 +95,8 @@ class Experiment:
 
     @cached_property
     def examples(self) -> tuple[Examples, Examples]:
-        model = read_weights(self.folder / AUTOENCODER, Autoencoder)[0]
-        return self.material.examples(model, self.settings("examples", ExampleSettings))
+        model, about, _ = read_weights(self.folder / AUTOENCODER, Autoencoder)
+        return self.material.examples(model, about["id"], self.settings("examples", ExampleSettings))
 
     def flow(self) -> Training:
         """Train the transformer up to the steps that are asked for."""
