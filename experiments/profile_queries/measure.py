@@ -60,8 +60,9 @@ Searches = Sequence[Sequence[str]]
 class Measuring:
     """A run's writer, and what its searches find."""
 
-    def __init__(self, workflow: Workflow, writer: dict[str, Any]) -> None:
+    def __init__(self, workflow: Workflow, writer: dict[str, Any], drawn: dict[str, int], free: bool) -> None:
         self.workflow, self.querying = workflow, Querying(workflow, writer)
+        self.n_drawn, self.ways = drawn, (False,) if free else (False, True)
         self.fitted, self.split = self.querying.fitted(), workflow.loaded_split
         self.writer, self.popularity = self.querying.writer, np.log(self.split.train.item_counts + 0.5)
         self.search = {
@@ -79,7 +80,7 @@ class Measuring:
         """Return the split with a part of some users only, drawn at random among those with a train history."""
         split, data = self.split, self.split.dataset
         users = np.flatnonzero((getattr(split, part).user_counts > 0) & (split.train.user_counts > 0))
-        some = self.workflow.run.rng("profile queries", part).permutation(users)[: DRAWN[part]]
+        some = self.workflow.run.rng("profile queries", part).permutation(users)[: self.n_drawn[part]]
         kept = (split.part != label) | np.isin(data.interactions.user_idx, some)
         return replace(split, part=split.part[kept], dataset=replace(data, interactions=data.interactions.select(kept)))
 
@@ -128,7 +129,7 @@ class Measuring:
             self.set(titles=titles)
             likelihood[titles] = self.writer.likelihood(examples)
         self.set(titles=max(likelihood, key=likelihood.get))
-        found = {catalogue: self._how_to_search(catalogue) for catalogue in (False, True)}
+        found = {catalogue: self._how_to_search(catalogue) for catalogue in self.ways}
         best = max(found, key=lambda catalogue: found[catalogue]["best"]["ndcg@20"])
         self.set(catalogue=best)
         written = {"free text" if not catalogue else "titles": one for catalogue, one in found.items()}
@@ -215,6 +216,8 @@ def main() -> None:
     parser.add_argument("split", choices=("leave_last", "global_time"))
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="As of recsys.")
     parser.add_argument("--writer", type=json.loads, default={}, help="Settings of the writer, as JSON.")
+    parser.add_argument("--users", type=int, default=DRAWN["test"], help="Test users that are drawn.")
+    parser.add_argument("--free", action="store_true", help="Do not try to write titles alone.")
     parser.add_argument("--label", default="", help="Of the file of results, for a second try.")
     options = parser.parse_args()
     folder, raw = DATA[options.name]
@@ -222,10 +225,15 @@ def main() -> None:
     given = options.name == "ml-100k" and options.split == "leave_last"  # the fixed one of the peers
     kind = () if given else (f"split.kind='{options.split}'",)
     base = (f"data.raw={json.dumps(str(shared))}", "llm.model='smollm'", *kind, *options.overrides)
-    writer = {**WRITER, **options.writer}
-    measuring = Measuring(Workflow(read_config(HERE.parent / folder / "config.toml", base)), writer)
+    writer, drawn = {**WRITER, **options.writer}, {**DRAWN, "test": options.users}
+    workflow = Workflow(read_config(HERE.parent / folder / "config.toml", base))
+    measuring = Measuring(workflow, writer, drawn, options.free)
     about = {"commit": commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d"), "versions": versions()}
-    settings = {"writer": measuring.querying.settings.model_dump(mode="json"), "drawn": DRAWN, "seed": 0}
+    settings = {
+        "writer": measuring.querying.settings.model_dump(mode="json"),
+        "drawn": drawn,
+        "seed": workflow.run.seed,
+    }
     found = measuring.measure()
     label = f"-{options.label}" if options.label else ""
     write_json(HERE / f"results-{options.name}-{options.split}{label}.json", {**about, **settings, **found})
