@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -14,6 +14,9 @@ from recsys.core.errors import ConfigError
 from recsys.core.runtime import Run
 from recsys.visuals.flow import SamplerSettings
 from recsys.visuals.request import GeneratedVisual, VisualItem, VisualTaste
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class EmbeddedSettings(BaseSettings):
@@ -74,37 +77,44 @@ class EmbeddedGenerator:
             DataError: a picture that cannot be read, or nothing to go by.
             ArtifactError: the weights are missing or damaged.
         """
-        import torch
-
-        from recsys.visuals.flow import sample
-        from recsys.visuals.pixels import to_pictures, to_signed
+        from recsys.visuals.pixels import to_signed
 
         check(n, dial)
         device, weights = run.torch_device(), self._weights
-        flow, autoencoder = weights.flow.to(device), weights.autoencoder.to(device)
+        weights.flow.to(device), weights.autoencoder.to(device)
         given, pixels = self._read(run).conditions(target, taste)
-        given, sampler, strength = given.to(device), self.sampler(dial), self.strength(dial)
-        start = None if pixels is None else autoencoder.encode(to_signed(pixels[None]).to(device))
-        seeds, made = [run.key("visual", target.item_id, number) for number in range(n)], []
-        shape = (flow.settings.channels, flow.settings.rows, flow.settings.columns)
+        start = None if pixels is None else weights.autoencoder.encode(to_signed(pixels[None]).to(device))
+        strength = 1.0 if start is None else self.strength(dial)
+        seeds, images = [run.key("visual", target.item_id, number) for number in range(n)], []
         for first in range(0, n, self.settings.batch_size):
-            batch = seeds[first : first + self.settings.batch_size]
-            noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in batch])
-            here = None if start is None else start.expand(len(batch), -1, -1, -1)
-            latents = sample(
-                flow, noise.to(device), given.repeat(len(batch)), sampler, start=here,
-                strength=1.0 if start is None else strength,
-            )  # fmt: skip
-            with torch.inference_mode():
-                made += to_pictures(autoencoder.decode(latents))
+            images += self._drawn(
+                seeds[first : first + self.settings.batch_size], given.to(device), start, dial, strength
+            )
         told = {
             "keywords": dict(taste.keywords), "history": [one.item_id for one in taste.history],
-            "strength": 1.0 if start is None else strength, "guidance": sampler.guidance,
+            "strength": strength, "guidance": self.sampler(dial).guidance,
         }  # fmt: skip
         return [
             GeneratedVisual(image, target.item_id, seed, dial, self.identity(), told)
-            for image, seed in zip(made, seeds, strict=True)
+            for image, seed in zip(images, seeds, strict=True)
         ]
+
+    def _drawn(self, seeds: Sequence[int], given: Any, start: Any, dial: float, strength: float) -> list[Image]:
+        """Return one picture a seed: the noise of each is its own, whatever else is in the batch."""
+        import torch
+
+        from recsys.visuals.flow import sample
+        from recsys.visuals.pixels import to_pictures
+
+        flow, n = self._weights.flow, len(seeds)
+        shape = (flow.settings.channels, flow.settings.rows, flow.settings.columns)
+        noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        here = None if start is None else start.expand(n, -1, -1, -1)
+        latents = sample(
+            flow, noise.to(given.on.device), given.repeat(n), self.sampler(dial), start=here, strength=strength
+        )
+        with torch.inference_mode():
+            return to_pictures(self._weights.autoencoder.decode(latents))
 
     def _read(self, run: Run) -> Any:
         """Return the reader; it keeps its encoders and vectors from call to call."""
