@@ -86,6 +86,10 @@ def _settings_class(section: str) -> type[Settings]:
     from recsys.rankers import RANKERS
     from recsys.workflow import RunConfig
 
+    if section == "llm.searches":  # plain values in the run's settings: its own class needs torch
+        from recsys.profiles.query_writer import QueryWriterSettings
+
+        return QueryWriterSettings
     kind, _, name = section.partition(".")
     registries = {
         "ranker": RANKERS, "source": SOURCES, "items": DESCRIBERS if name in DESCRIBERS else ENCODERS,

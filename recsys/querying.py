@@ -12,13 +12,14 @@ import numpy as np
 
 from recsys.core.artifact import Artifact, read_arrays, write_arrays
 from recsys.core.config import make_settings
-from recsys.core.errors import ConfigError
+from recsys.core.errors import ConfigError, DataError
 from recsys.core.fingerprint import source_key
 from recsys.core.values import Histories
 from recsys.profiles.naming import clean_title
 from recsys.profiles.queries import ItemSearch, QueryRanker, SearchSettings
 from recsys.profiles.query_writer import QueryWriter, QueryWriterSettings
 from recsys.profiles.title_prompts import TitlePrompts
+from recsys.serving.catalogue import Catalogue
 from recsys.wording import configured_model
 from recsys.workflow import Workflow, check_device
 
@@ -49,7 +50,7 @@ class Querying:
 
     Args:
         workflow: the run; its section ``llm`` names the language model.
-        settings: of the writer, plain values.
+        settings: of the writer, plain values; by default the section ``llm.searches``.
 
     Raises:
         ConfigError: no such setting, or no language model that can be fine-tuned here.
@@ -57,7 +58,9 @@ class Querying:
 
     def __init__(self, workflow: Workflow, settings: Mapping[str, Any] | None = None) -> None:
         self.workflow = workflow
-        self.settings: QueryWriterSettings = make_settings(QueryWriterSettings, settings or {}, "llm.searches")
+        self.settings: QueryWriterSettings = make_settings(
+            QueryWriterSettings, workflow.config.llm.searches if settings is None else settings, "llm.searches"
+        )
         name = workflow.config.llm.model
         self.model = None if name == "none" else configured_model(workflow)
         if not hasattr(self.model, "module"):
@@ -102,6 +105,21 @@ class Querying:
         split = self.workflow.loaded_split
         prior = POPULARITY * np.log(split.train.item_counts + 0.5)
         return QueryRanker(ItemSearch(split.dataset.item_table, SEARCH), self.writer.ask, prior.astype(np.float32))
+
+    def of(self, user_id: str | None, liked: Sequence[str] = ()) -> Searched:
+        """Return the searches for a user by the train history, or for somebody new by what they like, oldest first.
+
+        Raises:
+            DataError: no such user or item.
+        """
+        if user_id is None:
+            return self.searched(Catalogue(self.workflow.dataset).find(liked))
+        (user,) = self.workflow.dataset.users.index([user_id])
+        if user < 0:
+            raise DataError(
+                f"user {user_id!r}", "not in the data set", "Check the id, or name what somebody new likes."
+            )
+        return self.searched(self.workflow.loaded_split.train.histories[int(user)])
 
     def searched(self, history: Sequence[int], each: int = 3) -> Searched:
         """Return the searches for somebody with this history, and the ``each`` new items that a search brings first."""

@@ -71,6 +71,10 @@ class LanguageSettings(Settings):
     options: dict[str, dict[str, Any]] = Field({}, description="Settings by model: options.causal.model = 'folder'.")
     budget: TokenSettings = Field(TokenSettings(), description="How much may be asked; cached answers are free.")
     writer: WriterSettings = Field(WriterSettings(), description="How much it is asked for.")
+    searches: dict[str, Any] = Field(
+        {},
+        description="Settings of the writer of searches, which is fine-tuned: recsys doctor --settings llm.searches.",
+    )
 
 
 class RunSettings(Settings):

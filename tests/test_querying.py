@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from profiles.lm import tiny
 from profiles.test_query_writer import QUICK, WORDS, titled_chain, titles_of
 
+from recsys.cli import main
 from recsys.core.config import Settings
-from recsys.core.errors import ConfigError
+from recsys.core.errors import ConfigError, DataError
 from recsys.core.values import Query
 from recsys.querying import Querying
 from recsys.workflow import Workflow, read_config
@@ -73,6 +75,12 @@ def test_the_writer_is_learned_once_and_asked_for_anybody(folder: Path) -> None:
         assert len(one["brings"]) <= 3
         assert not known & set(one["brings"])
         assert f"“{one['search']}” brings" in found.to_text()
+    user = first.workflow.dataset.users[0]
+    whole = first.workflow.loaded_split.train.histories[0]
+    assert again.of(user) == first.searched(whole)
+    assert again.of(None, first.workflow.dataset.titles(history)) == found
+    with pytest.raises(DataError, match="'nobody': not in the data set"):
+        again.of("nobody")
     assert first.searched([]).to_text() == "searches: none, for there is no history"
 
 
@@ -93,4 +101,10 @@ def test_mistakes_are_said(folder: Path) -> None:
         with pytest.raises(ConfigError, match=f"llm.model '{name}' is none that can be fine-tuned"):
             Querying(workflow(folder, f"llm.model='{name}'", *options))
     with pytest.raises(ConfigError, match="Did you mean 'titles'"):
-        Querying(workflow(folder), {"title": 3})
+        Querying(workflow(folder, "llm.searches.title=3"))
+
+
+def test_its_settings_are_explained() -> None:
+    done = CliRunner().invoke(main, ["doctor", "--settings", "llm.searches"])
+    assert done.exit_code == 0, done.output
+    assert "history_weight" in done.output
