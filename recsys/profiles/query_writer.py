@@ -8,6 +8,7 @@ those before it.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -264,7 +265,9 @@ def with_lora(model: Any, settings: QueryWriterSettings) -> Any:
         r=settings.rank, lora_alpha=settings.alpha, target_modules=settings.targets, task_type="CAUSAL_LM"
     )
     try:
-        return peft.get_peft_model(model, config).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between the two libraries
+            return peft.get_peft_model(model, config).eval()
     except ValueError as error:
         first = str(error).splitlines()[0].rstrip(".")[:300]
         raise ConfigError(f"query writer targets {settings.targets!r}", first, "Such as all-linear.") from None
