@@ -349,6 +349,7 @@ def recommend(
 @click.option("--redo", is_flag=True, help="Take the last undo back.")
 @click.option("--history", is_flag=True, help="List the versions instead of the profile.")
 @click.option("--erase", is_flag=True, help="Remove all that is kept of the user: edits, versions, words of models.")
+@click.option("--sample", type=int, metavar="N", help="Instead of USER: N users, drawn at random.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write the profile as a page there.")
 @click.option("--ranker", help="Whose list is shown after an edit: folder, name or key [the configured one].")
 @click.option("-k", default=10, show_default=True, help="Length of that list.")
@@ -371,6 +372,7 @@ def profile(workflow: Any, as_json: bool, llm: str | None, **options: Any) -> No
       recsys profile 42 --edit "raise genre:Drama" --edit "forbid genre:Horror"
       recsys profile 42 --edit "add films about space" --ranker lightgcn
       recsys profile 42 --undo
+      recsys profile --sample 20 --html profiles.html
       recsys profile --liked "Toy Story" --liked "Fargo" --edit "lower genre:Comedy" --html profile.html
       recsys profile 42 --llm smollm --set llm.writer.noun=films
       recsys profile 42 --llm causal --set llm.options.causal.model=my_folder

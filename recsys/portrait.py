@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recsys.changing import Changed
 from recsys.console import columns
 from recsys.core.errors import ArtifactError, ConfigError, DataError
@@ -28,6 +30,7 @@ class Asked:
         liked: ids or titles, oldest first.
         edits: to be made, as people type them.
         undo, redo, history, erase: instead of edits.
+        sample: so many users, drawn at random, instead of one.
         html: where to write a page.
         ranker: whose list is shown after an edit; none: the configured one.
         k: length of that list.
@@ -41,6 +44,7 @@ class Asked:
     redo: bool = False
     history: bool = False
     erase: bool = False
+    sample: int | None = None
     html: Path | None = None
     ranker: str | None = None
     k: int = 10
@@ -50,17 +54,19 @@ class Asked:
         """Refuse what contradicts itself.
 
         Raises:
-            DataError: neither or both of user and history, or several things at once.
+            DataError: not one of user, history and sample, or several things at once.
             ConfigError: a list length or dial that cannot be.
         """
-        if (self.user is None) == (not self.liked):
-            raise DataError(
-                "profile", "of whom?", "Give a user's id, or --liked TITLE for somebody new: one of the two."
-            )
+        if sum([self.user is not None, bool(self.liked), self.sample is not None]) != 1:
+            remedy = "Give a user's id, or --liked TITLE for somebody new, or --sample 20: one of the three."
+            raise DataError("profile", "of whom?", remedy)
         told = {"--undo": self.undo, "--redo": self.redo, "--history": self.history, "--erase": self.erase}
         chosen = [name for name, given in ({"--edit": bool(self.edits)} | told).items() if given]
         if len(chosen) > 1:
             raise DataError("profile", f"{' and '.join(chosen)} at once", "Give one of them.")
+        if self.sample is not None and (chosen or self.sample < 1):
+            cause = f"{chosen[0]} for many users" if chosen else f"a sample of {self.sample}"
+            raise DataError("profile", cause, "Give one user's id." if chosen else "Ask for at least one.")
         if self.user is None and chosen and chosen != ["--edit"]:
             raise DataError("profile", f"{chosen[0]} for somebody new, of whom nothing is kept", "Give a user's id.")
         if self.k < 1:
@@ -82,6 +88,7 @@ class Answer:
         erased: how many versions were removed.
         forgotten: how many answers of language models were removed.
         worded: what the language model made of the profile.
+        sample: profiles of several users.
     """
 
     current: Current | None = None
@@ -92,12 +99,14 @@ class Answer:
     erased: int | None = None
     forgotten: int | None = None
     worded: Worded | None = None
+    sample: tuple[UserProfile, ...] = ()
 
     def to_text(self) -> str:
         """Return it for the terminal."""
         if self.versions is not None:
             return _versions_text(self.versions)
-        parts = [] if self.current is None else [profile_text(self.current.profile)]
+        parts = [profile_text(one) for one in self.sample]
+        parts += [] if self.current is None else [profile_text(self.current.profile)]
         parts += [self.worded.to_text()] if self.worded else []
         parts += ["\n".join(self.notes)] if self.notes else []
         parts += [self.changed.to_text()] if self.changed else []
@@ -107,6 +116,9 @@ class Answer:
         """Return plain values."""
         if self.versions is not None:
             return {"versions": [vars(one) for one in self.versions]}
+        if self.sample:
+            told = [one.model_dump(mode="json") for one in self.sample]
+            return {"profiles": told, "html": str(self.html) if self.html else None}
         if self.current is None:
             return {"erased": self.erased, "forgotten": self.forgotten}
         return {
@@ -132,6 +144,8 @@ def answer(workflow: Workflow, asked: Asked) -> Answer:
     if asked.erase:
         return _erased(profiling, asked.user)
     wording = Wording.of(profiling)  # first, so that nothing is kept where there is no such model
+    if asked.sample is not None:
+        return _sampled(profiling, wording, asked)
     if not (asked.edits or asked.undo or asked.redo):
         current = profiling.newcomer(asked.liked) if asked.user is None else profiling.current(asked.user)
         return _told(profiling, wording, asked, Answer(current))
@@ -147,6 +161,17 @@ def _told(profiling: Profiling, wording: Wording | None, asked: Asked, found: An
     worded = wording.word(found.current.profile) if wording else None
     current = replace(found.current, profile=worded.written.profile) if worded else found.current
     return replace(found, current=current, worded=worded, html=_page(profiling, asked.html, current.profile))
+
+
+def _sampled(profiling: Profiling, wording: Wording | None, asked: Asked) -> Answer:
+    """Return profiles of users drawn among those with a train history, always the same ones for a seed."""
+    run, users = profiling.workflow.run, np.flatnonzero(profiling.workflow.loaded_split.train.user_counts)
+    drawn = np.sort(run.rng("profiles", "sample").permutation(users)[: asked.sample])
+    found = []
+    for user in run.bar(drawn, "profiles"):
+        profile = profiling.current(profiling.dataset.users[int(user)]).profile
+        found.append(wording.word(profile).written.profile if wording else profile)
+    return Answer(sample=tuple(found), html=_page(profiling, asked.html, found))
 
 
 def _erased(profiling: Profiling, user_id: str) -> Answer:
@@ -173,7 +198,7 @@ def _known(profiling: Profiling, user_id: str) -> str:
     return user_id
 
 
-def _page(profiling: Profiling, path: Path | None, profile: UserProfile) -> Path | None:
+def _page(profiling: Profiling, path: Path | None, profile: UserProfile | Sequence[UserProfile]) -> Path | None:
     if path is None:
         return None
     from recsys.profiles.page import profile_page

@@ -21,6 +21,7 @@ from recsys.items import make_encoder
 from recsys.profiles.builder import ProfileBuilder, ProfileSettings, code_hash
 from recsys.profiles.concepts import ItemWorld
 from recsys.profiles.edits import Edit, apply, merge, near_concepts
+from recsys.profiles.history import History
 from recsys.profiles.matching import SAID, Matcher
 from recsys.profiles.schema import UserProfile
 from recsys.profiles.steering import DIAL
@@ -43,12 +44,14 @@ class Current:
         built: as the history alone gives it.
         version: of the store; 0: nothing is kept.
         fresh: the kept version is of an older build, so that ``profile`` is not kept yet.
+        history: of somebody new, item row numbers; of users it is looked up.
     """
 
     profile: UserProfile
     built: UserProfile
     version: int = 0
     fresh: bool = True
+    history: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,14 @@ class Profiling:
         Raises:
             DataError: no such user.
         """
+        return self.builder.build(self._history(user_id), user_id=user_id)
+
+    def _history(self, user_id: str) -> History:
         (user,) = self.dataset.users.index([user_id])
         if user < 0:
             remedy = "For somebody new give a history: --liked 'TITLE' --liked …"
             raise DataError(f"user {user_id!r}", "not in the data set", remedy)
-        return self.builder.build(self.builder.history(int(user)), user_id=user_id)
+        return self.builder.history(int(user))
 
     def newcomer(self, liked: Sequence[str]) -> Current:
         """Return the profile of somebody who likes these ids or titles, oldest first.
@@ -101,8 +107,9 @@ class Profiling:
         Raises:
             DataError: an item that is neither.
         """
-        profile = self.builder.build(Catalogue(self.dataset).find(liked))
-        return Current(profile, profile)
+        history = Catalogue(self.dataset).find(liked)
+        profile = self.builder.build(history)
+        return Current(profile, profile, history=tuple(history))
 
     def current(self, user_id: str) -> Current:
         """Return a user's profile: as it is kept; where data or builder changed since, built anew with its edits."""
@@ -112,7 +119,7 @@ class Profiling:
         if _same_build(kept.profile, built):
             return Current(kept.profile, built, kept.version, fresh=False)
         merged = merge(built, kept.profile, self._removed(user_id, kept.version))
-        return Current(merged, built, kept.version)
+        return Current(self.builder.retold(merged, built, self._history(user_id)), built, kept.version)
 
     def edit(self, current: Current, texts: Sequence[str]) -> Edited:
         """Make edits, each a version; of a newcomer nothing is kept.
@@ -123,8 +130,10 @@ class Profiling:
         """
         edits = [Edit.parse(text) for text in texts]
         steps, notes = [current.profile], []
+        history = current.history if current.profile.user_id is None else self._history(current.profile.user_id)
         for edit in edits:
-            steps.append(apply(steps[-1], edit, self.matcher.concepts, finds=self.matcher.finds))
+            changed = apply(steps[-1], edit, self.matcher.concepts, finds=self.matcher.finds)
+            steps.append(self.builder.retold(changed, current.built, history))
             notes += self._notes(edit, steps[-2], steps[-1])
         version = current.version
         if current.profile.user_id is not None:
@@ -132,7 +141,8 @@ class Profiling:
                 version = self.store.put(steps[0], made_from=version, edit=REBUILT if version else BUILT)
             for edit, profile in zip(edits, steps[1:], strict=True):
                 version = self.store.put(profile, made_from=version, edit=str(edit))
-        return Edited(current, Current(steps[-1], current.built, version, fresh=False), tuple(notes))
+        after = Current(steps[-1], current.built, version, fresh=False, history=current.history)
+        return Edited(current, after, tuple(notes))
 
     def undo(self, user_id: str, *, again: bool = False) -> Edited:
         """Take the last edit back, or with ``again`` the last undo.

@@ -32,9 +32,18 @@ from recsys.profiles.interests import (
     named_apart,
 )
 from recsys.profiles.looks import Looks
+from recsys.profiles.matching import SAID
 from recsys.profiles.naming import clean_title, joined, of_different_series, spoken_title
 from recsys.profiles.schema import Change, Evidence, Interest, Origin, Statement, UserProfile, VisualTaste
-from recsys.profiles.telling import change_text, interest_name, query_texts, statement_text, summary_text, told_first
+from recsys.profiles.telling import (
+    change_text,
+    interest_name,
+    query_texts,
+    statement_text,
+    summary_text,
+    told_edits,
+    told_first,
+)
 
 CODE = (  # what profiles are made by; the sources of concepts come on top
     "builder", "changes", "colours", "concepts", "contrast", "edits", "history", "interests", "looks", "matching",
@@ -148,22 +157,10 @@ class ProfileBuilder:
         told = [self._interest(taken, group, groups) for group in groups] if len(taken) else []
         interests, subjects = named_apart([one for one, _ in told]), [concepts for _, concepts in told]
         statements = [self._statement(taken, one) for one in contrasts]
-        changes = self._changes(taken)
-        likes, dislikes = ([one for one in contrasts if one.polarity == way] for way in ("like", "dislike"))
-        liked = sorted(likes, key=lambda one: told_first(self.concepts.all[one.column]))
-        long = [one.column for one in liked if not self.concepts.all[one.column].words][1:]  # one is enough to read
-        dates = (taken.date(0), taken.date(-1)) if taken.dated else None
-        summary = summary_text(
-            len(taken),
-            dates,
-            [(one.support, self._phrase(one.column, taken, one.places)) for one in liked if one.column not in long],
-            [self._phrase(one.column, taken, one.places) for one in dislikes],
-            interests,
-            [(name, up) for _, name, up in changes],
-        )
+        changes, liked = self._changes(taken), self._likes_in_order(contrasts)
         return UserProfile(
             user_id=user_id,
-            summary=summary,
+            summary=self._summary(taken, contrasts, interests, changes),
             statements=tuple(statements),
             interests=tuple(interests),
             queries=query_texts(subjects, [self.concepts.all[one.column] for one in liked], self.settings.queries)
@@ -172,6 +169,49 @@ class ProfileBuilder:
             visual=self._visual(taken, contrasts),
             changes=tuple(change for change, _, _ in changes),
             origin=Origin(history=len(taken), data=self.world.train.digest, builder=self.identity),
+        )
+
+    def retold(self, profile: UserProfile, built: UserProfile, history: Sequence[int] | History) -> UserProfile:
+        """Return an edited profile with a summary that says what it says now; unedited, the one it was built with.
+
+        Args:
+            profile: with edits.
+            built: as the history alone gives it.
+            history: what ``built`` was built from.
+        """
+        said = told_edits(built, profile, self._named)
+        if not said and profile.statements == built.statements:
+            return profile.model_copy(update={"summary": built.summary})
+        taken = history if isinstance(history, History) else History.of(history, len(self.ids))
+        now = {(one.concept, one.polarity) for one in profile.statements if one.weight and not one.forbidden}
+        gone = {(one.concept, one.polarity) for one in built.statements} - now
+        key = lambda one: (self.concepts.all[one.column].key, one.polarity)  # noqa: E731
+        contrasts = [one for one in self.contrasts.find(taken) if key(one) not in gone]
+        summary = self._summary(taken, contrasts, profile.interests, self._changes(taken))
+        return profile.model_copy(update={"summary": " ".join([summary, said]).strip()})
+
+    def _named(self, concept: str) -> str:
+        """Return how a sentence names a concept, or what was said in free words."""
+        column = self.concepts.place.get(concept)
+        return concept.removeprefix(SAID) if column is None else self.concepts.all[column].phrase
+
+    def _likes_in_order(self, contrasts: Sequence[Contrast]) -> list[Contrast]:
+        """Return the likes, what has a word of its own first."""
+        likes = [one for one in contrasts if one.polarity == "like"]
+        return sorted(likes, key=lambda one: told_first(self.concepts.all[one.column]))
+
+    def _summary(
+        self, taken: History, contrasts: Sequence[Contrast], interests: Sequence[Interest], changes: Sequence[Any]
+    ) -> str:
+        liked = self._likes_in_order(contrasts)
+        long = [one.column for one in liked if not self.concepts.all[one.column].words][1:]  # one is enough to read
+        return summary_text(
+            len(taken),
+            (taken.date(0), taken.date(-1)) if taken.dated else None,
+            [(one.support, self._phrase(one.column, taken, one.places)) for one in liked if one.column not in long],
+            [self._phrase(one.column, taken, one.places) for one in contrasts if one.polarity == "dislike"],
+            interests,
+            [(name, up) for _, name, up in changes],
         )
 
     def _rng(self, what: str, taken: History) -> np.random.Generator:

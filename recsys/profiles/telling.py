@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from recsys.profiles.concepts import Concept
 from recsys.profiles.naming import capital, joined, of_different_series
-from recsys.profiles.schema import Interest, Support
+from recsys.profiles.schema import Interest, Statement, Support, UserProfile
 
 FEW = 20  # items below which hardly anything can be said
 DECADE = re.compile(r"\d{3}0s")
+WISHES = ("likes", "wants more", "wants less", "dislikes", "never wants")
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 
@@ -96,6 +97,37 @@ def summary_text(
         turns = [f"more {joined(more)}"] * bool(more) + [f"less {joined(less)}"] * bool(less)
         last.append(f"has lately taken {joined(turns)}")
     return " ".join([*sentences, *([f"This user {joined(last)}."] if last else [])])
+
+
+def told_edits(built: UserProfile, now: UserProfile, named: Callable[[str], str]) -> str:
+    """Return one sentence on what a person changed in a profile; empty where nothing counts otherwise than before.
+
+    Args:
+        built: as the history alone gives it.
+        now: with edits.
+        named: how a sentence names a concept.
+    """
+    before = {one.concept: _signed(one) for one in built.statements}
+    parts: dict[str, list[str]] = {
+        verb: [] for verb in ("likes", "wants more", "wants less", "dislikes", "never wants")
+    }
+    for one in now.statements:
+        old, new = before.get(one.concept, 0.0), _signed(one)
+        if one.forbidden:
+            verb = "never wants"
+        elif new == old:
+            continue
+        elif not old:
+            verb = "likes" if new > 0 else "dislikes"
+        else:
+            verb = "wants more" if new > old else "wants less" if new >= 0 else "dislikes"
+        parts[verb].append(named(one.concept))
+    told = [f"{verb} {joined(names)}" for verb, names in parts.items() if names]
+    return f"By own account this user {joined(told)}." if told else ""
+
+
+def _signed(statement: Statement) -> float:
+    return statement.weight if statement.polarity == "like" else -statement.weight
 
 
 def _liking(likes: Sequence[tuple[Support, str]]) -> str:

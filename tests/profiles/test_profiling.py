@@ -208,6 +208,40 @@ def test_edits_stay_when_the_history_changes(artifacts: Path) -> None:
     assert removed not in {one["id"] for one in told(artifacts, "1")["profile"]["statements"]}
 
 
+def test_the_summary_says_what_was_edited_and_no_longer_what_was_taken_out(artifacts: Path) -> None:
+    before = told(artifacts, "18")["profile"]
+    first = next(one for one in before["statements"] if one["concept"].startswith("genre:"))
+    name = first["text"].split(":")[0].split()[-1]
+    assert name in before["summary"]
+    edits = ("forbid genre:Horror", "add film noir", f"remove {first['id']}")
+    after = told(artifacts, "18", *(part for edit in edits for part in ("--edit", edit)))["profile"]
+    assert name not in after["summary"]
+    assert after["summary"].endswith("By own account this user likes film-noir and never wants horror.")
+    assert told(artifacts, "18")["profile"] == after
+    assert told(artifacts, "18", "--undo")["profile"]["summary"].count(name) == before["summary"].count(name)
+    while (found := told(artifacts, "18"))["version"] > 1:
+        call(artifacts, "18", "--undo")
+    assert found["profile"] == before
+    told(artifacts, "18", "--edit", f"lower {first['concept']}")
+    assert f"wants less {name}" in told(artifacts, "18")["profile"]["summary"]
+
+
+def test_somebody_new_has_a_summary_with_the_edits(artifacts: Path) -> None:
+    found = told(artifacts, "--liked", "Fargo", "--edit", "add musicals")["profile"]
+    assert found["summary"].endswith("By own account this user likes musicals.")
+
+
+def test_profiles_of_several_users_are_printed_into_one_page(artifacts: Path, tmp_path: Path) -> None:
+    page = tmp_path / "profiles.html"
+    found = told(artifacts, "--sample", "4", "--html", str(page))
+    users = [one["user_id"] for one in found["profiles"]]
+    assert len(set(users)) == 4
+    assert [one["user_id"] for one in told(artifacts, "--sample", "4")["profiles"]] == users
+    text = page.read_text(encoding="utf-8")
+    assert all(f"User {user}" in text for user in users)
+    assert all(f"Profile of user {user}" in call(artifacts, "--sample", "4").output for user in users)
+
+
 def test_a_page_is_written(artifacts: Path, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "profile.html"
     found = told(artifacts, "42", "--html", str(path))
@@ -222,7 +256,10 @@ def test_a_page_is_written(artifacts: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ((), "Give a user's id"),
-        (("42", "--liked", "Fargo"), "one of the two"),
+        (("42", "--liked", "Fargo"), "one of the three"),
+        (("42", "--sample", "3"), "one of the three"),
+        (("--sample", "0"), "at least one"),
+        (("--sample", "3", "--undo"), "one user's id"),
         (("nobody",), "not in the data set"),
         (("--liked", "Fargoo (1996)"), "Nearest: Fargo"),
         (("42", "--edit", "rise genre:Drama"), "Did you mean 'raise'"),
