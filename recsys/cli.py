@@ -355,6 +355,9 @@ def recommend(
 @click.option("-k", default=10, show_default=True, help="Length of that list.")
 @click.option("--dial", type=float, help="How far edits move the list, from 0 [1].")
 @click.option("--llm", metavar="NAME", help="Who puts it into words: smollm, causal, openai, or none [llm.model].")
+@click.option(
+    "--searches", is_flag=True, help="Also search for what comes next: that model, fine-tuned, writes titles."
+)
 def profile(workflow: Any, as_json: bool, llm: str | None, **options: Any) -> None:
     """Say what USER likes, by which items, and how sure that is; or somebody new who likes a few titles.
 
@@ -375,6 +378,7 @@ def profile(workflow: Any, as_json: bool, llm: str | None, **options: Any) -> No
       recsys profile --sample 20 --html profiles.html
       recsys profile --liked "Toy Story" --liked "Fargo" --edit "lower genre:Comedy" --html profile.html
       recsys profile 42 --llm smollm --set llm.writer.noun=films
+      recsys profile 42 --llm smollm --searches --set llm.searches.noun=films       learns for some minutes, once
       recsys profile 42 --llm causal --set llm.options.causal.model=my_folder
       recsys doctor --settings llm.openai                      what can be set
     """

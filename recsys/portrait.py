@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from recsys.profiles.store import Version
 from recsys.profiling import Current, Edited, Profiling
 from recsys.wording import Worded, Wording, answers_of
 from recsys.workflow import Workflow
+
+if TYPE_CHECKING:
+    from recsys.querying import Searched
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Asked:
         ranker: whose list is shown after an edit; none: the configured one.
         k: length of that list.
         dial: how far edits move it.
+        searches: also for what comes next, written by a fine-tuned language model.
     """
 
     user: str | None = None
@@ -49,6 +53,7 @@ class Asked:
     ranker: str | None = None
     k: int = 10
     dial: float | None = None
+    searches: bool = False
 
     def check(self) -> None:
         """Refuse what contradicts itself.
@@ -69,6 +74,8 @@ class Asked:
             raise DataError("profile", cause, "Give one user's id." if chosen else "Ask for at least one.")
         if self.user is None and chosen and chosen != ["--edit"]:
             raise DataError("profile", f"{chosen[0]} for somebody new, of whom nothing is kept", "Give a user's id.")
+        if self.searches and (self.sample is not None or self.history or self.erase):
+            raise DataError("profile", "--searches without one profile to show", "Give one user's id, or --liked.")
         if self.k < 1:
             raise ConfigError("profile", f"k is {self.k}", "Ask for at least one item.")
         if self.dial is not None and not 0 <= self.dial <= 100:
@@ -89,6 +96,7 @@ class Answer:
         forgotten: how many answers of language models were removed.
         worded: what the language model made of the profile.
         sample: profiles of several users.
+        searched: what a fine-tuned language model searches for.
     """
 
     current: Current | None = None
@@ -100,6 +108,7 @@ class Answer:
     forgotten: int | None = None
     worded: Worded | None = None
     sample: tuple[UserProfile, ...] = ()
+    searched: Searched | None = None
 
     def to_text(self) -> str:
         """Return it for the terminal."""
@@ -108,6 +117,7 @@ class Answer:
         parts = [profile_text(one) for one in self.sample]
         parts += [] if self.current is None else [profile_text(self.current.profile)]
         parts += [self.worded.to_text()] if self.worded else []
+        parts += [self.searched.to_text()] if self.searched else []
         parts += ["\n".join(self.notes)] if self.notes else []
         parts += [self.changed.to_text()] if self.changed else []
         return "\n\n".join([*parts, *([str(self.html)] if self.html else [])])
@@ -125,6 +135,7 @@ class Answer:
             "profile": self.current.profile.model_dump(mode="json"),
             "version": self.current.version,
             "llm": self.worded.to_dict() if self.worded else None,
+            "searches": self.searched.to_list() if self.searched else None,
             "notes": list(self.notes),
             "change": self.changed.to_dict() if self.changed else None,
             "html": str(self.html) if self.html else None,
@@ -146,14 +157,22 @@ def answer(workflow: Workflow, asked: Asked) -> Answer:
     wording = Wording.of(profiling)  # first, so that nothing is kept where there is no such model
     if asked.sample is not None:
         return _sampled(profiling, wording, asked)
+    searched = _searched(workflow, asked) if asked.searches else None
     if not (asked.edits or asked.undo or asked.redo):
         current = profiling.newcomer(asked.liked) if asked.user is None else profiling.current(asked.user)
-        return _told(profiling, wording, asked, Answer(current))
+        return _told(profiling, wording, asked, Answer(current, searched=searched))
     lists = profiling.lists(asked.ranker, asked.user, asked.liked, DIAL if asked.dial is None else asked.dial)
     edited = _edited(profiling, asked)  # last, so that nothing is kept when the rest cannot be done
     changed = lists.change(edited.before.profile, edited.after.profile, edited.after.built, asked.k)
     kept = f"kept as version {edited.after.version}" if edited.after.version else "of somebody new nothing is kept"
-    return _told(profiling, wording, asked, Answer(edited.after, (*edited.notes, kept), changed))
+    told = Answer(edited.after, (*edited.notes, kept), changed, searched=searched)
+    return _told(profiling, wording, asked, told)
+
+
+def _searched(workflow: Workflow, asked: Asked) -> Searched:
+    from recsys.querying import Querying  # brings torch
+
+    return Querying(workflow).of(asked.user, asked.liked)
 
 
 def _told(profiling: Profiling, wording: Wording | None, asked: Asked, found: Answer) -> Answer:

@@ -15,6 +15,7 @@ from recsys.cli import main
 from recsys.core.config import Settings
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.values import Query
+from recsys.portrait import Asked, answer
 from recsys.querying import Querying
 from recsys.workflow import Workflow, read_config
 
@@ -23,6 +24,8 @@ SHORT = {**QUICK, "epochs": 2, "epoch_tokens": 1_500, "valid_users": 8}
 
 class Tiny:
     """A randomly initialised language model that knows the words of the world's titles."""
+
+    writes_freely = False
 
     class Settings(Settings):
         pass
@@ -102,6 +105,20 @@ def test_mistakes_are_said(folder: Path) -> None:
             Querying(workflow(folder, f"llm.model='{name}'", *options))
     with pytest.raises(ConfigError, match="Did you mean 'titles'"):
         Querying(workflow(folder, "llm.searches.title=3"))
+
+
+def test_a_profile_shows_them(folder: Path) -> None:
+    flow, user = workflow(folder), "u3"
+    flow = flow.with_settings(*(f"llm.searches.{name}={json.dumps(value)}" for name, value in SHORT.items()),
+                              "items.text='none'", "items.image='none'")  # fmt: skip
+    found = answer(flow, Asked(user=user, searches=True))
+    assert found.to_dict()["searches"] == Querying(flow).of(user).to_list()
+    assert found.searched.to_text() in found.to_text()
+    assert answer(flow, Asked(user=user)).to_dict()["searches"] is None
+    liked = flow.dataset.titles([3, 4])
+    assert answer(flow, Asked(liked=liked, searches=True)).searched == Querying(flow).of(None, liked)
+    with pytest.raises(DataError, match="without one profile"):
+        answer(flow, Asked(sample=3, searches=True))
 
 
 def test_its_settings_are_explained() -> None:

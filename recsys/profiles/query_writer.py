@@ -54,6 +54,9 @@ class QueryWriterSettings(TrainingSettings):
     beams: int = Field(20, ge=1, description="Width of the beam search.")
     queries: int = Field(20, ge=1, description="Searches a user at most.")
     catalogue: bool = Field(False, description="Only titles of items are written; else any text, as in GPT4Rec.")
+    popularity: float = Field(
+        0.0, ge=0, description="Weight of log popularity beside likelihood, where only titles of items are written."
+    )
     repeats: bool = Field(False, description="Whether a title of the history may be searched for.")
     users_at_once: int = Field(8, ge=1, description="Users written for at a time.")
 
@@ -97,7 +100,7 @@ class QueryWriter:
         examples = windows(train, chosen.windows, chosen.titles)
         if not len(examples):
             raise DataError("query writer", "nobody took two items", "There is nothing to learn from.")
-        self._prepare(self._prompts(titles), seed=run.key("query writer"))
+        self._prepare(self._prompts(titles, train.item_counts), seed=run.key("query writer"))
         self.model.to(run.torch_device())
         return fit_module(
             nn.ParameterList(self._learned().values()), settings=chosen, run=run, title="query writer",
@@ -106,10 +109,10 @@ class QueryWriter:
             validate=self._validation(train, valid, run) if valid is not None and len(valid) else None,
         )  # fmt: skip
 
-    def _prompts(self, titles: Sequence[str]) -> TitlePrompts:
+    def _prompts(self, titles: Sequence[str], counts: np.ndarray) -> TitlePrompts:
         chosen = self.settings
         opening, closing = (text.replace("{noun}", chosen.noun) for text in (chosen.opening, chosen.closing))
-        return TitlePrompts.of(self.tokenizer, titles, opening, closing, chosen.title_tokens)
+        return TitlePrompts.of(self.tokenizer, titles, counts, opening, closing, chosen.title_tokens)
 
     def _prepare(self, prompts: TitlePrompts, seed: int) -> None:
         self.prompts = prompts
@@ -178,40 +181,37 @@ class QueryWriter:
         """Return each user's searches, the likeliest first, none twice; a user without a history asks nothing."""
         if self.model is None:
             raise ConfigError("query writer", "has learned nothing yet", "Call fit or restore first.")
-        rows = np.flatnonzero(np.diff(histories.indptr) > 0)
-        prompts = {int(row): tuple(self.prompts.prompt(histories[row], self.settings.titles)) for row in rows}
-        each = sorted(set(prompts.values()), key=lambda one: (len(one), one))  # those of like length together
-        beams: dict[tuple[int, ...], list[Beam]] = {}
+        lists = [tuple(histories[row].tolist()) for row in range(len(histories))]
+        prompts = {one: self.prompts.prompt(one, self.settings.titles) for one in lists if one}
+        each = sorted(prompts, key=lambda one: (len(prompts[one]), one))  # those of like length together
+        written: dict[tuple[int, ...], list[str]] = {(): []}
         for start in range(0, len(each), self.settings.users_at_once):
             part = each[start : start + self.settings.users_at_once]
-            beams |= dict(zip(part, self._search(part), strict=True))
-        return [
-            self._texts(beams[prompts[row]], histories[row]) if row in prompts else [] for row in range(len(histories))
-        ]
+            written |= dict(zip(part, self._write(part, [prompts[one] for one in part]), strict=True))
+        return [written[one] for one in lists]
 
-    def _search(self, prompts: Sequence[Sequence[int]]) -> list[list[Beam]]:
+    def _write(self, lists: Sequence[tuple[int, ...]], prompts: Sequence[Sequence[int]]) -> list[list[str]]:
         chosen, mark = self.settings, self.prompts.mark
-        ends = {mark, self.tokenizer.eos_token_id} - {None}
+        taken = [set() if chosen.repeats else {tuple(self.prompts.titles[item]) for item in one} for one in lists]
         found = beam_search(
-            self.model, prompts, beams=chosen.beams, longest=chosen.title_tokens + 1, ends=ends, pad=mark,
-            allowed=self.prompts.following if chosen.catalogue else None,
+            self.model, prompts, beams=chosen.beams, longest=chosen.title_tokens + 1, pad=mark, taken=taken,
+            ends={mark, self.tokenizer.eos_token_id} - {None}, allowed=self._allowed if chosen.catalogue else None,
         )  # fmt: skip
         self.read += sum(map(len, prompts))
         self.wrote += sum(len(one.tokens) for row in found for one in row)
-        return found
+        return [self._texts(row) for row in found]
 
-    def _texts(self, beams: Sequence[Beam], history: np.ndarray) -> list[str]:
+    def _allowed(self, begun: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        tokens, shares = self.prompts.following(begun)
+        return tokens, self.settings.popularity * shares
+
+    def _texts(self, beams: Sequence[Beam]) -> list[str]:
         """Return what beams say, made harmless; of those that differ in capitals alone the first."""
-        chosen = self.settings
-        taken = set() if chosen.repeats else {tuple(self.prompts.titles[item]) for item in history}
-        said = [
-            plain(self.tokenizer.decode(one.tokens, skip_special_tokens=True))
-            for one in beams if one.tokens not in taken
-        ]  # fmt: skip
         first: dict[str, str] = {}
-        for text in said:
+        for one in beams:
+            text = plain(self.tokenizer.decode(one.tokens, skip_special_tokens=True))
             first.setdefault(text.casefold(), text)
-        return [text for text in first.values() if text][: chosen.queries]
+        return [text for text in first.values() if text][: self.settings.queries]
 
     # -- keeping ---------------------------------------------------------------------------------------------
 

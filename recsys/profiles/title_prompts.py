@@ -22,16 +22,24 @@ class TitlePrompts:
         opening, closing: tokens before and after the titles.
         mark: the token that ends a title.
         titles: tokens of each item's title, the mark left out.
+        counts: how many users took each item.
     """
 
     def __init__(
-        self, opening: Sequence[int], closing: Sequence[int], mark: int, titles: Sequence[Sequence[int]]
+        self,
+        opening: Sequence[int],
+        closing: Sequence[int],
+        mark: int,
+        titles: Sequence[Sequence[int]],
+        counts: np.ndarray,
     ) -> None:
         self.opening, self.closing, self.mark = list(opening), list(closing), int(mark)
-        self.titles = [list(one) for one in titles]
+        self.titles, self.counts = [list(one) for one in titles], np.asarray(counts, dtype=np.int64)
 
     @classmethod
-    def of(cls, tokenizer: Any, titles: Sequence[str], opening: str, closing: str, longest: int) -> TitlePrompts:
+    def of(
+        cls, tokenizer: Any, titles: Sequence[str], counts: np.ndarray, opening: str, closing: str, longest: int
+    ) -> TitlePrompts:
         """Tokenise; titles are made harmless first, and cut after ``longest`` tokens.
 
         The closing stands on a line of its own: titles have one line, so none can be taken for it.
@@ -47,7 +55,7 @@ class TitlePrompts:
             raise ConfigError("language model that writes queries", cause, "Choose another model.")
         said = tokenizer([" " + title_words(title) for title in titles], add_special_tokens=False)["input_ids"]
         cut = [row[:longest] for row in said]
-        return cls([*lead, *tokens(opening)], tokens("\n" + closing), mark[0], cut)
+        return cls([*lead, *tokens(opening)], tokens("\n" + closing), mark[0], cut, counts)
 
     def prompt(self, history: Sequence[int], most: int) -> list[int]:
         """Return what is read before the next title: of a history's latest ``most`` items."""
@@ -68,23 +76,28 @@ class TitlePrompts:
             weights += [1.0] * (len(self.titles[item]) + 1)
         return tokens, weights
 
-    def following(self, begun: tuple[int, ...]) -> list[int]:
-        """Return the tokens by which the titles go on, or end, that begin so."""
+    def following(self, begun: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens by which the titles go on, or end, that begin so, and the log of their shares.
+
+        Shares are those of the users who took such items: along a title they multiply to its popularity.
+        """
         return self._following[begun]
 
     @cached_property
-    def _following(self) -> dict[tuple[int, ...], list[int]]:
-        found: dict[tuple[int, ...], dict[int, None]] = {}
-        for title in self.titles:
+    def _following(self) -> dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+        found: dict[tuple[int, ...], dict[int, float]] = {}
+        for title, count in zip(self.titles, self.counts, strict=True):
             for place, token in enumerate([*title, self.mark]):
-                found.setdefault(tuple(title[:place]), {})[token] = None
-        return {begun: list(tokens) for begun, tokens in found.items()}
+                after = found.setdefault(tuple(title[:place]), {})
+                after[token] = after.get(token, 0.0) + float(count) + 0.5  # nobody took it: rare, not impossible
+        return {begun: _shares(after) for begun, after in found.items()}
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what ``restored`` needs, as plain arrays."""
         lengths = [len(one) for one in self.titles]
         flat = [token for one in self.titles for token in one]
-        parts = {"opening": self.opening, "closing": self.closing, "mark": [self.mark], "lengths": lengths}
+        parts = {"opening": self.opening, "closing": self.closing, "mark": [self.mark], "lengths": lengths,
+                 "counts": self.counts}  # fmt: skip
         return {f"prompts.{name}": np.array(part, dtype=np.int64) for name, part in {**parts, "titles": flat}.items()}
 
     @classmethod
@@ -93,5 +106,11 @@ class TitlePrompts:
         part = lambda name: np.asarray(state[f"prompts.{name}"], dtype=np.int64)  # noqa: E731
         titles = np.split(part("titles"), np.cumsum(part("lengths"))[:-1])
         return cls(
-            part("opening").tolist(), part("closing").tolist(), int(part("mark")[0]), [one.tolist() for one in titles]
-        )
+            part("opening").tolist(), part("closing").tolist(), int(part("mark")[0]), [one.tolist() for one in titles],
+            part("counts"),
+        )  # fmt: skip
+
+
+def _shares(after: Mapping[int, float]) -> tuple[np.ndarray, np.ndarray]:
+    counts = np.array(list(after.values()))
+    return np.array(list(after), dtype=np.int64), np.log(counts / counts.sum())

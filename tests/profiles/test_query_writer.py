@@ -87,6 +87,7 @@ def test_anybody_with_a_history_gets_searches_and_nobody_gets_the_own_titles(wor
     assert found[1][0] == titles[16]
     assert found[2] == []
     assert not set(found[3]) & set(titles)
+    assert len(found[0]) == 4  # no beam is lost to the title that was taken
     assert found[4] == found[0]
     for history, queries in zip(lists, found, strict=True):
         assert len({one.casefold() for one in queries}) == len(queries) <= 4
@@ -95,15 +96,18 @@ def test_anybody_with_a_history_gets_searches_and_nobody_gets_the_own_titles(wor
     assert longer == learned.queries(Histories.of([[20, 27, 4]], 30))  # only the latest are read
 
 
-def test_only_titles_are_written_if_so_wished_in_the_order_of_their_likelihood(world, learned) -> None:
-    titles = titles_of(world)
-    settings = learned.settings
+@pytest.mark.parametrize("popularity", [0.0, 2.0])
+def test_only_titles_are_written_if_so_wished_by_likelihood_and_popularity(world, learned, popularity) -> None:
+    titles, counts = titles_of(world), np.random.default_rng(0).integers(0, 50, size=30)
+    settings, known = learned.settings, learned.prompts
     histories = Histories.of([[2, 9], [9, 16, 23]], 30)
+    changes = {"catalogue": True, "beams": 30, "queries": 30, "repeats": True, "popularity": popularity}
     try:
-        learned.settings = settings.model_copy(update={"catalogue": True, "beams": 30, "queries": 30, "repeats": True})
+        learned.settings = settings.model_copy(update=changes)
+        learned.prompts = TitlePrompts(known.opening, known.closing, known.mark, known.titles, counts)
         found = learned.queries(histories)
     finally:
-        learned.settings = settings
+        learned.settings, learned.prompts = settings, known
     for row, queries in enumerate(found):
         assert sorted(queries) == sorted(titles)
         prompt = learned.prompts.prompt(histories[row], 3)
@@ -113,6 +117,7 @@ def test_only_titles_are_written_if_so_wished_in_the_order_of_their_likelihood(w
             with torch.inference_mode():
                 log = learned.model(torch.tensor([[*prompt, *ids]])).logits[0].log_softmax(-1)
             likelihood[title] = sum(log[len(prompt) + place - 1, one].item() for place, one in enumerate(ids))
+            likelihood[title] += popularity * np.log(counts[item] + 0.5)
         told = [likelihood[title] for title in queries]
         assert (np.diff(told) < 1e-4).all()
 
@@ -252,7 +257,7 @@ HOSTILE = [
 @pytest.mark.parametrize("title", HOSTILE)
 def test_a_title_cannot_end_itself_or_the_prompt(world, title) -> None:
     _, tokenizer = tiny(world, words=WORDS)
-    prompts = TitlePrompts.of(tokenizer, ["blue house", title], "seen :", "next :", 16)
+    prompts = TitlePrompts.of(tokenizer, ["blue house", title], np.ones(2), "seen :", "next :", 16)
     tokens = prompts.prompt([1, 0], 5)
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     assert tokens.count(prompts.mark) == 2
@@ -269,7 +274,7 @@ def test_the_closing_is_on_a_line_that_no_title_can_begin() -> None:
             one = lambda text: [1] * add_special_tokens + [ord(letter) for letter in text]  # noqa: E731
             return {"input_ids": one(text) if isinstance(text, str) else [one(each) for each in text]}
 
-    prompts = TitlePrompts.of(Letters(), ["Alien\nNext: x;", "Big (1988)"], "Seen:", "Next:", 40)
+    prompts = TitlePrompts.of(Letters(), ["Alien\nNext: x;", "Big (1988)"], np.ones(2), "Seen:", "Next:", 40)
     text = "".join(map(chr, prompts.prompt([0, 1], 5)[1:]))
     assert text == "Seen: Alien Next: x; Big;\nNext:"
     assert prompts.prompt([0, 1], 5)[0] == 1  # the tokenizer's own beginning, once

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+Allowed = Callable[[tuple[int, ...]], tuple[np.ndarray, np.ndarray]]
+
 
 @dataclass(frozen=True)
 class Beam:
@@ -42,7 +44,8 @@ def beam_search(
     longest: int,
     ends: Set[int],
     pad: int,
-    allowed: Callable[[tuple[int, ...]], Sequence[int]] | None = None,
+    taken: Sequence[Set[tuple[int, ...]]] = (),
+    allowed: Allowed | None = None,
 ) -> list[list[Beam]]:
     """Return the likeliest continuations of each prompt, the best first.
 
@@ -55,7 +58,9 @@ def beam_search(
         longest: tokens of one at most; then it is cut.
         ends: tokens that end one.
         pad: fills short prompts up on the left, looked at by nobody.
-        allowed: gives the tokens that may follow those of a continuation; none: all.
+        taken: what may not be a whole continuation, by prompt.
+        allowed: gives the tokens that may follow those of a continuation, and what is added to their log-probabilities;
+            none: all of them, and nothing.
     """
     with torch.inference_mode():
         reader = _Reader(model, prompts, pad)
@@ -63,8 +68,9 @@ def beam_search(
         live = [one for row in kept for one in row]
         for place in range(longest):
             log = reader.log_probabilities()
-            if not place:
-                log[:, list(ends)] = -torch.inf  # nothing at all is no text
+            for row, one in enumerate(live):
+                if not one.tokens or (taken and one.tokens in taken[one.row]):
+                    log[row, list(ends)] = -torch.inf
             if allowed is not None:
                 log = _restricted(log, live, allowed)
             kept = _extended(kept, log, beams, ends)
@@ -78,14 +84,12 @@ def beam_search(
     return kept
 
 
-def _restricted(
-    log: torch.Tensor, live: Sequence[Beam], allowed: Callable[[tuple[int, ...]], Sequence[int]]
-) -> torch.Tensor:
-    """Return log-probabilities ``[live, vocabulary]`` of what may follow, -inf elsewhere."""
+def _restricted(log: torch.Tensor, live: Sequence[Beam], allowed: Allowed) -> torch.Tensor:
+    """Return log-probabilities ``[live, vocabulary]`` of what may follow, with what is added, -inf elsewhere."""
     result = torch.full_like(log, -torch.inf)
     for row, one in enumerate(live):
-        tokens = torch.tensor(allowed(one.tokens), device=log.device)
-        result[row, tokens] = log[row, tokens]
+        tokens, added = (torch.from_numpy(part).to(log.device) for part in allowed(one.tokens))
+        result[row, tokens] = log[row, tokens] + added.float()
     return result
 
 
