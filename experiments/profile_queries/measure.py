@@ -18,7 +18,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,11 @@ WRITER = {
     "closing": "Next, the user wants to watch:", "epochs": 4, "windows": 2, "epoch_tokens": 10_000,
     "valid_users": 64,
 }  # fmt: skip
-TITLES, SEARCHES, RESULTS = (6, 12, 20), (5, 10, 20), (20, 100)
+TITLES, SEARCHES, RESULTS = (6, 12), (5, 10, 20), (20, 100)
+WAYS = {  # of writing
+    "free text": {"catalogue": False},
+    **{f"titles, popularity {weight:g}": {"catalogue": True, "popularity": weight} for weight in (0.0, 1.0, 2.0)},
+}  # fmt: skip
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)  # of log popularity, beside BM25
 START = {"exact": True, "weight": 1.0, "searches": 20, "results": 20}
 Searches = Sequence[Sequence[str]]
@@ -60,9 +64,9 @@ Searches = Sequence[Sequence[str]]
 class Measuring:
     """A run's writer, and what its searches find."""
 
-    def __init__(self, workflow: Workflow, writer: dict[str, Any], drawn: dict[str, int], free: bool) -> None:
+    def __init__(self, workflow: Workflow, writer: dict[str, Any], drawn: dict[str, int], ways: Sequence[str]) -> None:
         self.workflow, self.querying = workflow, Querying(workflow, writer)
-        self.n_drawn, self.ways = drawn, (False,) if free else (False, True)
+        self.n_drawn, self.ways = drawn, {name: WAYS[name] for name in ways or WAYS}
         self.fitted, self.split = self.querying.fitted(), workflow.loaded_split
         self.writer, self.popularity = self.querying.writer, np.log(self.split.train.item_counts + 0.5)
         self.search = {
@@ -129,21 +133,29 @@ class Measuring:
             self.set(titles=titles)
             likelihood[titles] = self.writer.likelihood(examples)
         self.set(titles=max(likelihood, key=likelihood.get))
-        found = {catalogue: self._how_to_search(catalogue) for catalogue in self.ways}
-        best = max(found, key=lambda catalogue: found[catalogue]["best"]["ndcg@20"])
-        self.set(catalogue=best)
-        written = {"free text" if not catalogue else "titles": one for catalogue, one in found.items()}
+        found = {way: self._how_to_search(way) for way in self.ways}
+        best = max(found, key=lambda way: found[way]["best"]["ndcg@20"])
+        self.set(**self.ways[best])
         how = {name: found[best]["best"][name] for name in START}
-        return {"titles": self.writer.settings.titles, "likelihood": likelihood, "catalogue": best, "how": how,
-                "valid": written}  # fmt: skip
+        popularity = evaluate(
+            self.popular, split, self.workflow.config.evaluation, part="valid", run=self.workflow.run, name="popularity"
+        ).summary
+        return {
+            "titles": self.writer.settings.titles, "likelihood": likelihood, "way": best, "how": how, "valid": found,
+            "valid_popularity": {metric: popularity[metric] for metric in METRICS},
+        }  # fmt: skip
 
     def set(self, **changes: Any) -> None:
         self.writer.settings = self.writer.settings.model_copy(update=changes)
 
-    def _how_to_search(self, catalogue: bool) -> dict[str, Any]:
+    @cached_property
+    def popular(self) -> Any:
+        return load_ranker(self.workflow.train({"name": "popularity"}).path)
+
+    def _how_to_search(self, way: str) -> dict[str, Any]:
         """Return the best of all ways to search for what is written, and all; one group of settings after another."""
-        self.set(catalogue=catalogue)
-        searches = self.written(f"valid-{'titles' if catalogue else 'text'}", self.histories("valid"))
+        self.set(**self.ways[way])
+        searches = self.written(f"valid, {way}", self.histories("valid"))
         groups = (
             [{"exact": exact, "weight": weight} for exact in (True, False) for weight in WEIGHTS],
             [{"searches": m, "results": results} for m in SEARCHES for results in RESULTS],
@@ -173,16 +185,18 @@ class Measuring:
     def measure(self) -> dict[str, Any]:
         """Return what is chosen, the figures on test, and what searches are like."""
         chosen, histories = self.choose(), self.histories("test")
-        print(json.dumps({name: chosen[name] for name in ("titles", "likelihood", "catalogue", "how")}), flush=True)
+        print(
+            json.dumps({name: chosen[name] for name in ("titles", "likelihood", "way", "how", "valid_popularity")}),
+            flush=True,
+        )
         own = self.written("test", histories)
         other = strangers(len(histories), self.workflow.run.rng("profile queries", "another"))
         whose = {
             "own": own, "another": [own[place] for place in other],
             "shuffled": self.written("shuffled", self.shuffled(histories)),
         }  # fmt: skip
-        popularity = load_ranker(self.workflow.train({"name": "popularity"}).path)
         config, run = self.workflow.config.evaluation, self.workflow.run
-        found = [evaluate(popularity, self.drawn["test"], config, run=run, name="popularity")]
+        found = [evaluate(self.popular, self.drawn["test"], config, run=run, name="popularity")]
         found += [self.ranked("test", searches, chosen["how"], name) for name, searches in whose.items()]
         return {
             "chosen": chosen, "users": len(histories),
@@ -217,7 +231,7 @@ def main() -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], help="As of recsys.")
     parser.add_argument("--writer", type=json.loads, default={}, help="Settings of the writer, as JSON.")
     parser.add_argument("--users", type=int, default=DRAWN["test"], help="Test users that are drawn.")
-    parser.add_argument("--free", action="store_true", help="Do not try to write titles alone.")
+    parser.add_argument("--way", dest="ways", action="append", choices=sorted(WAYS), help="Of writing; by default all.")
     parser.add_argument("--label", default="", help="Of the file of results, for a second try.")
     options = parser.parse_args()
     folder, raw = DATA[options.name]
@@ -227,7 +241,7 @@ def main() -> None:
     base = (f"data.raw={json.dumps(str(shared))}", "llm.model='smollm'", *kind, *options.overrides)
     writer, drawn = {**WRITER, **options.writer}, {**DRAWN, "test": options.users}
     workflow = Workflow(read_config(HERE.parent / folder / "config.toml", base))
-    measuring = Measuring(workflow, writer, drawn, options.free)
+    measuring = Measuring(workflow, writer, drawn, options.ways or ())
     about = {"commit": commit(), "date": datetime.now(UTC).strftime("%Y-%m-%d"), "versions": versions()}
     settings = {
         "writer": measuring.querying.settings.model_dump(mode="json"),
