@@ -7,8 +7,6 @@ those before it.
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,12 +20,11 @@ from recsys.core.errors import ConfigError, DataError
 from recsys.core.runtime import Run
 from recsys.core.values import FitLog, Histories, Interactions, Query
 from recsys.profiles.llm.beams import Beam, beam_search
+from recsys.profiles.llm.lora import twin, with_lora
 from recsys.profiles.llm.untrusted import plain
 from recsys.profiles.preference import Examples, first_held_out
 from recsys.profiles.title_prompts import TitlePrompts
 from recsys.rankers.training import TrainingSettings, fit_module
-
-LORA = "lora_"  # in the names of the weights that peft adds
 
 
 class QueryWriterSettings(TrainingSettings):
@@ -115,10 +112,10 @@ class QueryWriter:
         return TitlePrompts.of(self.tokenizer, titles, counts, opening, closing, chosen.title_tokens)
 
     def _prepare(self, prompts: TitlePrompts, seed: int) -> None:
-        self.prompts = prompts
+        self.prompts, chosen = prompts, self.settings
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = with_lora(twin(self.base), self.settings)
+            self.model = with_lora(twin(self.base), chosen.rank, chosen.alpha, chosen.targets)
 
     def _learned(self) -> dict[str, nn.Parameter]:
         return {name: one for name, one in sorted(self.model.named_parameters()) if one.requires_grad}
@@ -243,31 +240,3 @@ def windows(train: Interactions, each: int, titles: int) -> Examples:
             items.append(row[end])
             users.append(user)
     return Examples(Histories.of(lists, train.n_items), np.array(items, np.int64), np.array(users, np.int64))
-
-
-def twin(model: Any) -> Any:
-    """Return a frozen model that shares the numbers of ``model`` and nothing else: what is added is its own."""
-    shared: dict[int, Any] = {id(one): nn.Parameter(one.detach(), requires_grad=False) for one in model.parameters()}
-    return copy.deepcopy(model, {**shared, **{id(one): one for one in model.buffers()}}).eval()
-
-
-def with_lora(model: Any, settings: QueryWriterSettings) -> Any:
-    """Put LoRA weights into a model.
-
-    Raises:
-        ConfigError: ``peft`` is not installed, or no layer is called as ``settings.targets`` says.
-    """
-    try:
-        import peft
-    except ModuleNotFoundError:
-        raise ConfigError("query writer", "the package 'peft' is not installed", "Run: make setup") from None
-    config = peft.LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, target_modules=settings.targets, task_type="CAUSAL_LM"
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # between the two libraries
-            return peft.get_peft_model(model, config).eval()
-    except ValueError as error:
-        first = str(error).splitlines()[0].rstrip(".")[:300]
-        raise ConfigError(f"query writer targets {settings.targets!r}", first, "Such as all-linear.") from None

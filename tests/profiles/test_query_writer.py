@@ -18,9 +18,10 @@ from recsys.core.values import Histories, Interactions, Query, Split
 from recsys.evaluation.evaluator import evaluate
 from recsys.evaluation.task import EvaluationSettings
 from recsys.profiles.llm.beams import beam_search
+from recsys.profiles.llm.lora import LORA, twin
 from recsys.profiles.preference import first_held_out
 from recsys.profiles.queries import ItemSearch, QueryRanker, SearchSettings
-from recsys.profiles.query_writer import LORA, QueryWriter, QueryWriterSettings, twin, windows
+from recsys.profiles.query_writer import QueryWriter, QueryWriterSettings, windows
 from recsys.profiles.title_prompts import TitlePrompts
 
 from worlds import chain, split_of
