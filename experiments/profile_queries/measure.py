@@ -48,8 +48,7 @@ DRAWN = {"valid": 120, "test": 250}
 READ = 48  # validation users by whose likelihood the number of titles is chosen
 WRITER = {
     "noun": "films", "opening": "Previously, the user has watched these {noun}:",
-    "closing": "Next, the user wants to watch:", "epochs": 4, "windows": 2, "epoch_tokens": 10_000,
-    "valid_users": 64,
+    "closing": "Next, the user wants to watch:", "queries": 20,  # of which the first are taken: how many is chosen
 }  # fmt: skip
 TITLES, SEARCHES, RESULTS = (6, 12), (5, 10, 20), (20, 100)
 WAYS = {  # of writing

@@ -42,14 +42,14 @@ class QueryWriterSettings(TrainingSettings):
     rank: int = Field(8, ge=1, description="Rank of the LoRA weights.")
     alpha: float = Field(16.0, gt=0, description="What LoRA adds is multiplied by alpha / rank.")
     targets: str = Field("all-linear", description="Layers that get LoRA weights: all-linear, or a pattern of names.")
-    windows: int = Field(8, ge=1, description="Pieces of each user's train history to learn from, back from its end.")
+    windows: int = Field(2, ge=1, description="Pieces of each user's train history to learn from, back from its end.")
     history_weight: float = Field(
         1.0, ge=0, description="What a title of the history counts in the loss; the next one counts 1."
     )
-    epoch_tokens: int = Field(16_000, ge=1, description="Tokens that the model reads in a pass at most.")
-    valid_users: int = Field(96, ge=1, description="Users of the validation part that epochs are chosen by.")
+    epoch_tokens: int = Field(10_000, ge=1, description="Tokens that the model reads in a pass at most.")
+    valid_users: int = Field(64, ge=1, description="Users of the validation part that epochs are chosen by.")
     beams: int = Field(20, ge=1, description="Width of the beam search.")
-    queries: int = Field(20, ge=1, description="Searches a user at most.")
+    queries: int = Field(10, ge=1, description="Searches a user at most.")
     catalogue: bool = Field(False, description="Only titles of items are written; else any text, as in GPT4Rec.")
     popularity: float = Field(
         0.0, ge=0, description="Weight of log popularity beside likelihood, where only titles of items are written."
