@@ -12,9 +12,11 @@ import numpy as np
 import torch
 
 from recsys.core.errors import DataError
+from recsys.core.runtime import Run
 from recsys.profiles.naming import spoken_title
 
 ROWS_AT_ONCE = 128  # titles that one pass reads when nothing is learned
+SLOPES_AT_ONCE = 64
 
 
 class TitleLikelihood:
@@ -43,7 +45,7 @@ class TitleLikelihood:
         self.titles = [row[:longest] for row in tokenizer(said, add_special_tokens=False)["input_ids"]]
         self.lengths = np.array([len(row) for row in self.titles], dtype=np.int64)
         self.read = 0
-        self._plain = np.full(len(self.titles), np.nan, dtype=np.float32)
+        self._plain: dict[bytes, np.ndarray] = {}  # by the tokens before the prompt
 
     @property
     def width(self) -> int:
@@ -90,14 +92,38 @@ class TitleLikelihood:
                 found.append(self.after(part, items[at : at + step]).cpu().numpy())
         return np.concatenate(found) if found else np.zeros(items.shape, dtype=np.float32)
 
-    def plain(self, items: np.ndarray) -> np.ndarray:
-        """Return how likely titles are of nobody in particular, float32, the shape of ``items``; each is read once."""
-        new = np.unique(items[np.isnan(self._plain[items])])
-        new = new[np.argsort(self.lengths[new], kind="stable")]  # like lengths together: less padding
+    def slopes(self, tokens: torch.Tensor, items: np.ndarray, run: Run) -> np.ndarray:
+        """Return how each title's log-likelihood a token changes with tokens before it, float32 ``[n, k, width]``.
+
+        Args:
+            tokens: ``[k, width]``.
+            items: whose titles, ``[n]``.
+            run: its progress bar.
+        """
+        found = np.zeros((len(items), *tokens.shape), dtype=np.float32)
+        order = np.argsort(self.lengths[items], kind="stable")  # like lengths together: less padding
+        for at in run.bar(range(0, len(order), SLOPES_AT_ONCE), "titles"):
+            rows = order[at : at + SLOPES_AT_ONCE]
+            own = tokens.expand(len(rows), -1, -1).clone().requires_grad_(True)
+            (slope,) = torch.autograd.grad(self.after(own, items[rows][:, None]).sum(), own)
+            found[rows] = slope.float().cpu().numpy()
+        return found
+
+    def plain(self, items: np.ndarray, tokens: torch.Tensor | None = None) -> np.ndarray:
+        """Return how likely titles are of nobody in particular, float32, the shape of ``items``; each is read once.
+
+        Args:
+            items: any shape.
+            tokens: ``[k, width]`` that stand for nobody; none: only the prompt is read.
+        """
+        name = b"" if tokens is None else tokens.detach().cpu().numpy().tobytes()
+        known = self._plain.setdefault(name, np.full(len(self.titles), np.nan, dtype=np.float32))
+        new = np.unique(items[np.isnan(known[items])])
+        new = new[np.argsort(self.lengths[new], kind="stable")]
         for at in range(0, len(new), ROWS_AT_ONCE):
             some = new[at : at + ROWS_AT_ONCE]
-            self._plain[some] = self.scores(None, some[None, :])[0]
-        return self._plain[items]
+            known[some] = self.scores(None if tokens is None else tokens[None], some[None, :])[0]
+        return known[items]
 
     def _padded(self, items: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Return tokens and which of them are real, ``[n, t]``; what pads on the right is looked at by nobody."""

@@ -1,23 +1,27 @@
 """Soft tokens: a user as a few input embeddings of a frozen language model.
 
 The tokens and their learned prefix follow PMG (Shen et al., WWW 2024), RA-Rec (2024) and CoLLM (Zhang et al., TKDE
-2025); those learn from pictures or answers, these from likelihoods of titles: InfoNCE over the matrix of a batch.
+2025); those learn from pictures or answers, these from likelihoods of titles. They begin where the model's likelihoods,
+to first order, tell users' next titles best (``first_order``), and are then learned with the model in the loop: InfoNCE
+over the matrix of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
-from torch import nn
-from torch.nn.functional import cross_entropy, gelu
+from torch.nn.functional import cross_entropy
 
-from recsys.core.errors import ConfigError, DataError
-from recsys.core.runtime import Run
+from recsys.core.artifact import read_arrays, write_arrays
+from recsys.core.errors import DataError
+from recsys.core.runtime import Run, stopwatch
 from recsys.core.values import FitLog, Histories, Interactions, ItemFeatures
+from recsys.profiles.first_order import Slopes, regress
 from recsys.profiles.likelihood import TitleLikelihood
 from recsys.profiles.preference import (
     Examples,
@@ -27,74 +31,11 @@ from recsys.profiles.preference import (
     popularity_matched,
     wins,
 )
+from recsys.profiles.projector import Projector, SoftTokenSettings
 from recsys.profiles.user_vectors import UserSpace
-from recsys.rankers.training import TrainingSettings, fit_module
+from recsys.rankers.training import fit_module
 
-NEAR = 0.2  # first weights of what tells users apart, beside the usual ones
-
-
-class SoftTokenSettings(TrainingSettings):
-    """How a user becomes tokens, and how that is learned."""
-
-    epochs: int = Field(8, ge=1, description="Passes at most; each is as long as epoch_tokens says.")
-    batch_size: int = Field(8, ge=2, description="Users a step: each title is read under each user's tokens.")
-    learning_rate: float = Field(2e-3, gt=0, description="Step size of Adam.")
-    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay (AdamW).")
-    patience: int = Field(3, ge=1, description="Validations without a new best before training stops.")
-    tokens: int = Field(4, ge=1, description="Tokens that stand for a user.")
-    prefix: int = Field(2, ge=0, description="Learned tokens before them, the same for all users.")
-    hidden: int = Field(256, ge=1, description="Width of the projector.")
-    dim: int = Field(64, ge=1, description="Directions of graph, texts and pictures each that a user is known by.")
-    lately: int = Field(5, ge=1, description="Latest items, which a user is known by once more.")
-    prompt: str = Field("\nThe next title is:", description="Read between a user's tokens and a title.")
-    title_tokens: int = Field(8, ge=1, description="Tokens of a title that are read.")
-    examples: int = Field(4, ge=1, description="Last items of each user's train history to learn from.")
-    epoch_tokens: int = Field(8_000, ge=1, description="Tokens that the model reads in a pass at most.")
-    temperature: float = Field(1.0, gt=0, description="Of the preferences; log-likelihood a token is divided by it.")
-    over_titles: float = Field(1.0, ge=0, description="Weight of: the own next title before others as popular.")
-    over_users: float = Field(1.0, ge=0, description="Weight of: the title under the own tokens before other users'.")
-    relative: bool = Field(
-        True, description="Preference is what the tokens add to a title's likelihood, not the likelihood itself."
-    )
-    valid_users: int = Field(64, ge=1, description="Users of the validation part that epochs are chosen by.")
-    valid_others: int = Field(7, ge=1, description="Items as popular that each one's next item is put against.")
-
-    @model_validator(mode="after")
-    def _something_to_learn(self) -> SoftTokenSettings:
-        if not self.over_titles + self.over_users:
-            raise ConfigError("soft tokens", "both terms of the loss are off", "Set over_titles or over_users above 0.")
-        return self
-
-
-class Projector(nn.Module):
-    """From a user vector to input embeddings, ``[n, prefix + tokens, width]``.
-
-    Args:
-        dim: of user vectors.
-        settings: sizes.
-        start: what tokens are before anything is learned, ``[prefix + tokens, width]``: real words, so that the model
-            is at home from the first step on.
-        seed: of the weights.
-    """
-
-    def __init__(self, dim: int, settings: SoftTokenSettings, start: torch.Tensor, seed: int) -> None:
-        super().__init__()
-        width, self.n_prefix = start.shape[1], settings.prefix
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.inner = nn.Linear(dim, settings.hidden)
-            self.outer = nn.Linear(settings.hidden, settings.tokens * width)
-        with torch.no_grad():
-            self.outer.weight.mul_(NEAR)  # users begin close to each other: far apart, the first steps unlearn noise
-            self.outer.bias.zero_()
-        self.prefix = nn.Parameter(start[: settings.prefix].clone())
-        self.base = nn.Parameter(start[settings.prefix :].clone())
-        self.register_buffer("size", start.square().mean().sqrt())  # of the numbers in a word's embedding
-
-    def forward(self, users: torch.Tensor) -> torch.Tensor:
-        moved = self.outer(gelu(self.inner(users))).view(len(users), *self.base.shape)  # [n, tokens, width]
-        own = self.base + self.size * moved
-        return torch.cat([self.prefix.expand(len(users), -1, -1), own], dim=1)
+SLOPES = "slopes.safetensors"  # of titles, kept beside a checkpoint
 
 
 class SoftTokens:
@@ -143,20 +84,70 @@ class SoftTokens:
             DataError: fewer than two users with two items.
         """
         chosen = self.settings
-        examples = last_steps(train, chosen.examples)
-        if len(np.unique(examples.users)) < 2:
-            raise DataError("soft tokens", "fewer than two users took two items", "There is nothing to learn from.")
+        examples = self._examples(train, run)
         self.space = UserSpace.of(train, features, dim=chosen.dim, lately=chosen.lately, vectors=vectors, run=run)
-        self.projector = Projector(self.space.dim, chosen, self._start(examples, run), run.key("soft tokens"))
+        self.projector = Projector(self.space.dim, chosen, self._start(examples, run))
         self.titles.model.to(run.torch_device())
-        self.titles.plain(np.unique(examples.items))  # all at once: rounding must not depend on where a run was killed
-        return fit_module(
+        self.projector.to(run.torch_device())
+        validate = self._validation(train, valid, run) if valid is not None and len(valid) else None
+        with stopwatch() as times:
+            row = self._begin(train, examples, validate, run)
+        if not chosen.epochs:
+            return FitLog([row], 0, {name: row[name] for name in ("fit", "wins") if name in row}, **times)
+        start = {name: value.clone() for name, value in self.projector.state_dict().items()}
+        self.titles.plain(np.unique(examples.items), start["start"])  # at once: rounding must not depend on a kill
+        log = fit_module(
             self.projector, settings=chosen, run=run, title="soft tokens", data=train.digest,
             batches=lambda epoch: self._batches(train, examples, run.rng("soft tokens", epoch)),
             loss=lambda rows: self.loss(train, examples.take(rows)),
-            validate=self._validation(train, valid, run) if valid is not None and len(valid) else None,
-            metric="fit",
+            validate=validate, metric="fit",
         )  # fmt: skip
+        if validate is not None and row["fit"] >= log.best["fit"]:  # what was learned in the loop did not help
+            self.projector.load_state_dict(start)
+            log = replace(log, best={name: row[name] for name in log.best}, best_epoch=0)
+        return replace(
+            log, rows=[row, *log.rows], wall_s=log.wall_s + times["wall_s"], cpu_s=log.cpu_s + times["cpu_s"]
+        )
+
+    def _examples(self, train: Interactions, run: Run) -> Examples:
+        examples = last_steps(train, self.settings.examples)
+        if len(np.unique(examples.users)) < 2:
+            raise DataError("soft tokens", "fewer than two users took two items", "There is nothing to learn from.")
+        drawn = run.rng("soft tokens", "examples").permutation(len(examples))[: self.settings.most_examples]
+        return examples.take(np.sort(drawn))
+
+    def _begin(self, train: Interactions, examples: Examples, validate: Validation | None, run: Run) -> dict[str, Any]:
+        """Set the projector's start, the scale by validation; returns a row for the log."""
+        chosen, users = self.settings, self.space(examples.histories)
+        slopes = Slopes.of(*self._slopes(train, run), chosen.evening)
+        weights = regress(
+            users, examples.items, slopes, train.item_counts, steps=chosen.steps, rate=chosen.rate,
+            decay=chosen.decay, check=validate and validate.first_order, run=run,
+        )  # fmt: skip
+        vectors, rows = torch.from_numpy(users), []
+        scales = chosen.scales if validate is not None else chosen.scales[:1]
+        for scale in scales:
+            self.projector.begin(weights, vectors, scale, slopes.unit)
+            rows.append({"epoch": 0, "scale": scale, **(validate() if validate is not None else {})})
+        best = max(rows, key=lambda row: row.get("fit", 0.0))
+        self.projector.begin(weights, vectors, best["scale"], slopes.unit)
+        return {**best, "tried": rows}
+
+    def _slopes(self, train: Interactions, run: Run) -> tuple[np.ndarray, np.ndarray]:
+        """Return the most taken items and their titles' slopes at the start; a run with a folder keeps them there."""
+        counts = train.item_counts
+        items = np.sort(np.argsort(-counts, kind="stable")[: min(self.settings.titles, int((counts > 0).sum()))])
+        start, path = self.projector.start, run.folder and run.folder / SLOPES
+        about = {"items": items, "start": start.cpu().numpy()}
+        if path and path.is_file():
+            kept = read_arrays(path)
+            if all(np.array_equal(kept[name], value) for name, value in about.items()):
+                return items, kept["slopes"]
+        found = self.titles.slopes(start, items, run)[:, self.settings.prefix :]
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_arrays(path, {**about, "slopes": np.ascontiguousarray(found)})
+        return items, found
 
     def _start(self, examples: Examples, run: Run) -> torch.Tensor:
         words = self.titles.words(np.unique(examples.items)).float().cpu()
@@ -187,7 +178,9 @@ class SoftTokens:
         matrix = self.preference(batch.histories, np.tile(batch.items, (n, 1)))  # [n users, n titles]
         known = train.matrix[batch.users][:, batch.items].toarray() > 0
         np.fill_diagonal(known, False)
-        logits = (matrix / chosen.temperature).masked_fill(torch.from_numpy(known).to(matrix.device), -torch.inf)
+        logits = (matrix / self.projector.temperature).masked_fill(
+            torch.from_numpy(known).to(matrix.device), -torch.inf
+        )
         own = torch.arange(n, device=matrix.device)
         total = logits.new_zeros(())
         if chosen.over_titles:
@@ -196,10 +189,9 @@ class SoftTokens:
             total = total + chosen.over_users * cross_entropy(logits.T, own)
         return total
 
-    def _validation(self, train: Interactions, valid: Interactions, run: Run) -> Any:
+    def _validation(self, train: Interactions, valid: Interactions, run: Run) -> Validation | None:
         chosen, rng = self.settings, run.rng("soft tokens", "validation")
         examples = first_held_out(train, valid)
-        examples = examples.take(np.sort(rng.permutation(len(examples))[: chosen.valid_users]))
         if not len(examples):
             return None
         known = Interactions(
@@ -207,14 +199,7 @@ class SoftTokens:
             train.n_users, train.n_items,
         )  # fmt: skip
         others = popularity_matched(train, examples, chosen.valid_others, known, rng)
-        candidates = np.column_stack([examples.items, others])
-
-        def validate() -> Mapping[str, float]:
-            scores = self.scores(examples.histories, candidates)
-            likelihood = torch.from_numpy(scores / chosen.temperature).log_softmax(1)[:, 0].mean()
-            return {"fit": float(likelihood), "wins": float(wins(scores).mean())}
-
-        return validate
+        return Validation(self, examples, np.column_stack([examples.items, others]), rng.permutation(len(examples)))
 
     # -- what it gives ---------------------------------------------------------------------------------------
 
@@ -224,15 +209,18 @@ class SoftTokens:
         return self.projector(torch.from_numpy(self.space(histories)).to(device))
 
     def preference(self, histories: Histories, items: np.ndarray) -> torch.Tensor:
-        """Return how much each user prefers candidates, ``[n, c]``, with gradients."""
+        """Return how much each user prefers candidates, ``[n, c]``, with gradients.
+
+        That is what the own tokens add to a title's log-likelihood a token under the tokens of nobody in particular.
+        """
         found = self.titles.after(self.tokens(histories), items)
-        return found - torch.from_numpy(self.titles.plain(items)).to(found) if self.settings.relative else found
+        return found - torch.from_numpy(self.titles.plain(items, self.projector.start)).to(found)
 
     def scores(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         """Return how much each user prefers candidates ``[n, c]``, float32, without gradients."""
         with torch.inference_mode():
             found = self.titles.scores(self.tokens(histories), items)
-        return found - self.titles.plain(items) if self.settings.relative else found
+        return found - self.titles.plain(items, self.projector.start)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what ``restore`` needs besides the language model, as plain arrays."""
@@ -247,8 +235,39 @@ class SoftTokens:
             for key, value in state.items()
             if key.startswith("projector.")
         }
-        start = torch.cat([learned["prefix"], learned["base"]])
-        self.projector = Projector(self.space.dim, self.settings, start, seed=0)
+        self.projector = Projector(self.space.dim, self.settings, learned["start"])
         self.projector.load_state_dict(learned)
         self.projector.eval()
         return self
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How well next items of the validation part are told from others as popular.
+
+    Attributes:
+        soft: what is validated.
+        examples: all users of the part.
+        candidates: next items in the first column, ``[n, 1 + others]``.
+        order: of the users; the first ``valid_users`` are read by the language model.
+    """
+
+    soft: SoftTokens
+    examples: Examples
+    candidates: np.ndarray
+    order: np.ndarray
+
+    def __call__(self) -> dict[str, float]:
+        """Return ``fit``, the mean log-probability of the next item, and ``wins``, the share of others beaten."""
+        rows = np.sort(self.order[: self.soft.settings.valid_users])
+        scores = self.soft.scores(self.examples.histories.take(rows), self.candidates[rows])
+        logits = torch.from_numpy(scores / float(self.soft.projector.temperature))
+        return {"fit": float(logits.log_softmax(1)[:, 0].mean()), "wins": float(wins(scores).mean())}
+
+    def first_order(self, scores: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
+        """Return the wins of scores by user vectors, which take no language model, over all users."""
+        return float(wins(scores(self._vectors, self.candidates)).mean())
+
+    @cached_property
+    def _vectors(self) -> np.ndarray:
+        return self.soft.space(self.examples.histories)

@@ -31,9 +31,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def soft(world) -> SoftTokens:
-    settings = SoftTokenSettings(
-        epochs=6, batch_size=12, learning_rate=1e-2, hidden=32, dim=8, prompt="next :", epoch_tokens=40_000
-    )
+    settings = SoftTokenSettings(epochs=1, batch_size=12, dim=8, prompt="next :", epoch_tokens=20_000, steps=100)
     made = SoftTokens(SoftTokens.likelihood(*tiny(world), world.dataset.titles(range(48)), settings), settings)
     made.fit(world.train, ItemFeatures(), valid=world.valid, run=Run())
     return made

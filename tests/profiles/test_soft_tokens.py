@@ -24,8 +24,8 @@ from recsys.profiles.soft_tokens import SoftTokens, SoftTokenSettings
 from worlds import split_of
 
 QUICK = {
-    "epochs": 6, "batch_size": 12, "learning_rate": 1e-2, "hidden": 32, "dim": 8, "prompt": "next :",
-    "epoch_tokens": 40_000, "valid_users": 40, "patience": 6,
+    "epochs": 2, "batch_size": 12, "learning_rate": 1e-3, "dim": 8, "prompt": "next :",
+    "epoch_tokens": 20_000, "valid_users": 40, "patience": 6, "steps": 100,
 }  # fmt: skip
 
 
@@ -83,6 +83,7 @@ def test_gradients_reach_the_whole_projector_and_no_weight_of_the_language_model
     made.projector.zero_grad()
     made.loss(world.train, batch).backward()
     for name, parameter in made.projector.named_parameters():
+        assert parameter.requires_grad, name
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
     for name, parameter in made.titles.model.named_parameters():
@@ -105,7 +106,7 @@ def test_the_loss_is_infonce_over_the_matrix_without_what_users_took(world, lear
     batch = last_steps(world.train, 1).take(np.arange(8))  # two users of each block
     matrix = (
         learned.preference(batch.histories, np.tile(batch.items, (8, 1))).detach().numpy()
-        / learned.settings.temperature
+        / learned.projector.temperature.item()
     )
     known = world.train.matrix[batch.users][:, batch.items].toarray() > 0
     rows, columns = [], []
@@ -116,6 +117,31 @@ def test_the_loss_is_infonce_over_the_matrix_without_what_users_took(world, lear
         columns.append(matrix[place, place] - np.log(np.exp(matrix[kept, place]).sum()))
     assert known.sum() > 8  # there is something to leave out
     np.testing.assert_allclose(learned.loss(world.train, batch).item(), -np.mean(rows) - np.mean(columns), rtol=1e-4)
+
+
+def test_the_start_foretells_what_the_model_says_when_tokens_move_a_little(world) -> None:
+    made = soft(world, epochs=0, scales=(0.01,), evening=1e-3)
+    made.fit(world.train, ItemFeatures(), valid=None, run=Run())
+    items, slopes = made._slopes(world.train, Run())
+    histories = world.train.histories.take(np.arange(6))
+    moved = (made.tokens(histories) - made.projector.start)[:, made.settings.prefix :].detach()
+    foretold = np.einsum("ukw,ikw->ui", moved.numpy(), slopes)
+    found = made.scores(histories, np.tile(items, (6, 1)))
+    assert np.corrcoef(foretold.ravel(), found.ravel())[0, 1] > 0.999
+    assert np.abs(foretold - found).max() < 0.1 * np.abs(found).max()
+
+
+def test_the_scale_is_chosen_on_validation_and_nothing_worse_than_the_start_is_kept(world) -> None:
+    made = soft(world, epochs=1, scales=(0.1, 100.0), learning_rate=10.0)
+    log = made.fit(world.train, ItemFeatures(), valid=world.valid, run=Run(log=lambda line: None))
+    tried = {row["scale"]: row["fit"] for row in log.rows[0]["tried"]}
+    assert log.rows[0]["scale"] == max(tried, key=tried.get) == 0.1
+    assert log.rows[1]["fit"] < log.rows[0]["fit"]
+    assert (log.best_epoch, log.best["fit"]) == (0, log.rows[0]["fit"])
+    start = soft(world, epochs=0, scales=(0.1,))
+    start.fit(world.train, ItemFeatures(), valid=world.valid, run=Run())
+    for name, value in start.state().items():
+        np.testing.assert_array_equal(value, made.state()[name], err_msg=name)
 
 
 @pytest.mark.parametrize("with_tokens", [True, False])
@@ -176,10 +202,12 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_numbers(world, tmp_pat
 
 
 def test_a_pass_reads_no_more_than_its_budget(world) -> None:
+    start = soft(world, epochs=0)
+    start.fit(world.train, ItemFeatures(), valid=None, run=Run())
     made = soft(world, epochs=1, epoch_tokens=500)
     made.fit(world.train, ItemFeatures(), valid=None, run=Run())
-    plain = sum(made.titles.lengths) + len(made.titles.lengths) * len(made.titles.prompt)
-    assert 0 < made.titles.read <= 500 + plain
+    plain = sum(made.titles.lengths) + made.settings.prefix + made.settings.tokens + len(made.titles.prompt)
+    assert start.titles.read + plain < made.titles.read <= start.titles.read + plain + 500
 
 
 def test_content_alone_makes_a_user(world) -> None:
