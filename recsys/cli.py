@@ -358,6 +358,7 @@ def recommend(
 @click.option(
     "--searches", is_flag=True, help="Also search for what comes next: that model, fine-tuned, writes titles."
 )
+@click.option("--prefers", is_flag=True, help="Also what that model prefers when it reads the user as soft tokens.")
 def profile(workflow: Any, as_json: bool, llm: str | None, **options: Any) -> None:
     """Say what USER likes, by which items, and how sure that is; or somebody new who likes a few titles.
 
@@ -379,6 +380,7 @@ def profile(workflow: Any, as_json: bool, llm: str | None, **options: Any) -> No
       recsys profile --liked "Toy Story" --liked "Fargo" --edit "lower genre:Comedy" --html profile.html
       recsys profile 42 --llm smollm --set llm.writer.noun=films
       recsys profile 42 --llm smollm --searches --set llm.searches.noun=films       learns for some minutes, once
+      recsys profile 42 --llm smollm --prefers                 learns for some minutes, once
       recsys profile 42 --llm causal --set llm.options.causal.model=my_folder
       recsys doctor --settings llm.openai                      what can be set
     """

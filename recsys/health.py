@@ -90,6 +90,10 @@ def _settings_class(section: str) -> type[Settings]:
         from recsys.profiles.query_writer import QueryWriterSettings
 
         return QueryWriterSettings
+    if section == "llm.soft_tokens":
+        from recsys.profiles.projector import SoftTokenSettings
+
+        return SoftTokenSettings
     kind, _, name = section.partition(".")
     registries = {
         "ranker": RANKERS, "source": SOURCES, "items": DESCRIBERS if name in DESCRIBERS else ENCODERS,

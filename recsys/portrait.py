@@ -21,6 +21,7 @@ from recsys.wording import Worded, Wording, answers_of
 from recsys.workflow import Workflow
 
 if TYPE_CHECKING:
+    from recsys.preferring import Preferred
     from recsys.querying import Searched
 
 
@@ -39,6 +40,7 @@ class Asked:
         k: length of that list.
         dial: how far edits move it.
         searches: also for what comes next, written by a fine-tuned language model.
+        prefers: also what a language model prefers that reads the user as soft tokens.
     """
 
     user: str | None = None
@@ -54,6 +56,7 @@ class Asked:
     k: int = 10
     dial: float | None = None
     searches: bool = False
+    prefers: bool = False
 
     def check(self) -> None:
         """Refuse what contradicts itself.
@@ -74,8 +77,10 @@ class Asked:
             raise DataError("profile", cause, "Give one user's id." if chosen else "Ask for at least one.")
         if self.user is None and chosen and chosen != ["--edit"]:
             raise DataError("profile", f"{chosen[0]} for somebody new, of whom nothing is kept", "Give a user's id.")
-        if self.searches and (self.sample is not None or self.history or self.erase):
-            raise DataError("profile", "--searches without one profile to show", "Give one user's id, or --liked.")
+        if (self.searches or self.prefers) and (self.sample is not None or self.history or self.erase):
+            raise DataError(
+                "profile", "--searches or --prefers without one profile to show", "Give one user's id, or --liked."
+            )
         if self.k < 1:
             raise ConfigError("profile", f"k is {self.k}", "Ask for at least one item.")
         if self.dial is not None and not 0 <= self.dial <= 100:
@@ -97,6 +102,7 @@ class Answer:
         worded: what the language model made of the profile.
         sample: profiles of several users.
         searched: what a fine-tuned language model searches for.
+        preferred: what a language model prefers that reads the user as soft tokens.
     """
 
     current: Current | None = None
@@ -109,6 +115,7 @@ class Answer:
     worded: Worded | None = None
     sample: tuple[UserProfile, ...] = ()
     searched: Searched | None = None
+    preferred: Preferred | None = None
 
     def to_text(self) -> str:
         """Return it for the terminal."""
@@ -117,7 +124,7 @@ class Answer:
         parts = [profile_text(one) for one in self.sample]
         parts += [] if self.current is None else [profile_text(self.current.profile)]
         parts += [self.worded.to_text()] if self.worded else []
-        parts += [self.searched.to_text()] if self.searched else []
+        parts += [one.to_text() for one in (self.searched, self.preferred) if one]
         parts += ["\n".join(self.notes)] if self.notes else []
         parts += [self.changed.to_text()] if self.changed else []
         return "\n\n".join([*parts, *([str(self.html)] if self.html else [])])
@@ -136,6 +143,7 @@ class Answer:
             "version": self.current.version,
             "llm": self.worded.to_dict() if self.worded else None,
             "searches": self.searched.to_list() if self.searched else None,
+            "prefers": self.preferred.to_list() if self.preferred else None,
             "notes": list(self.notes),
             "change": self.changed.to_dict() if self.changed else None,
             "html": str(self.html) if self.html else None,
@@ -157,22 +165,30 @@ def answer(workflow: Workflow, asked: Asked) -> Answer:
     wording = Wording.of(profiling)  # first, so that nothing is kept where there is no such model
     if asked.sample is not None:
         return _sampled(profiling, wording, asked)
-    searched = _searched(workflow, asked) if asked.searches else None
+    read = _read_by_model(workflow, asked)
     if not (asked.edits or asked.undo or asked.redo):
         current = profiling.newcomer(asked.liked) if asked.user is None else profiling.current(asked.user)
-        return _told(profiling, wording, asked, Answer(current, searched=searched))
+        return _told(profiling, wording, asked, Answer(current, **read))
     lists = profiling.lists(asked.ranker, asked.user, asked.liked, DIAL if asked.dial is None else asked.dial)
     edited = _edited(profiling, asked)  # last, so that nothing is kept when the rest cannot be done
     changed = lists.change(edited.before.profile, edited.after.profile, edited.after.built, asked.k)
     kept = f"kept as version {edited.after.version}" if edited.after.version else "of somebody new nothing is kept"
-    told = Answer(edited.after, (*edited.notes, kept), changed, searched=searched)
+    told = Answer(edited.after, (*edited.notes, kept), changed, **read)
     return _told(profiling, wording, asked, told)
 
 
-def _searched(workflow: Workflow, asked: Asked) -> Searched:
-    from recsys.querying import Querying  # brings torch
+def _read_by_model(workflow: Workflow, asked: Asked) -> dict[str, Any]:
+    """Return what language models that learned from train say of the history; imported here, for both bring torch."""
+    found: dict[str, Any] = {}
+    if asked.searches:
+        from recsys.querying import Querying
 
-    return Querying(workflow).of(asked.user, asked.liked)
+        found["searched"] = Querying(workflow).of(asked.user, asked.liked)
+    if asked.prefers:
+        from recsys.preferring import Preferring
+
+        found["preferred"] = Preferring(workflow).of(asked.user, asked.liked)
+    return found
 
 
 def _told(profiling: Profiling, wording: Wording | None, asked: Asked, found: Answer) -> Answer:

@@ -75,6 +75,9 @@ class LanguageSettings(Settings):
         {},
         description="Settings of the writer of searches, which is fine-tuned: recsys doctor --settings llm.searches.",
     )
+    soft_tokens: dict[str, Any] = Field(
+        {}, description="Settings of how it reads users as tokens: recsys doctor --settings llm.soft_tokens."
+    )
 
 
 class RunSettings(Settings):
