@@ -362,6 +362,8 @@ class Workflow:
             model = make_ranker(chosen)
             valid = make_validator(self.loaded_split, self.config.evaluation) if len(self.loaded_split.valid) else None
             run = replace(self.run.at(folder / "training"), fitted=fitted)
+            if getattr(type(model), "reads_items", False):
+                run = replace(run, items=self.dataset.item_table)
             features = self.features(wanted, knockout) if uses_features(chosen) else ItemFeatures()
             log = model.fit(self.loaded_split.train, features, valid=valid, run=run)
             if not isinstance(log, FitLog):

@@ -87,7 +87,8 @@ class Scorer(Protocol):
 class Ranker(Scorer, Protocol):
     """Learns from train interactions (and item features) to score all items for a query.
 
-    A ranker that reads item features says so with the class attribute ``uses_features = True``.
+    A ranker that reads item features says so with the class attribute ``uses_features = True``; one that also reads the
+    item table (titles, texts, attributes), as ``run.items``, with ``reads_items = True``.
     """
 
     Settings: ClassVar[type[Settings]]

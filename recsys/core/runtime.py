@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Run:
         log: receives one line of text at a time.
         fitted: gives a ranker of a configuration, fitted on the same data, made once; ``None``: whoever needs one
             fits it.
+        items: the item table, for a ranker that says ``reads_items = True``.
     """
 
     seed: int = 0
@@ -43,6 +45,7 @@ class Run:
     folder: Path | None = None
     log: Callable[[str], None] = field(default=to_stderr, compare=False)
     fitted: Callable[[Mapping[str, Any]], Any] | None = field(default=None, compare=False)
+    items: pl.DataFrame | None = field(default=None, compare=False, repr=False)
 
     def key(self, *parts: object) -> int:
         """Return a 63-bit integer that depends on the seed and ``parts`` alone."""

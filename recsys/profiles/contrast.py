@@ -70,13 +70,24 @@ class Contrasts:
     """
 
     def __init__(self, concepts: Concepts, train: Interactions, settings: ContrastSettings) -> None:
-        self.concepts, self.settings = concepts, settings
+        self._compare(concepts, train.item_counts, item_leniency(train), settings)
+
+    @classmethod
+    def of_counts(cls, concepts: Concepts, counts: np.ndarray, settings: ContrastSettings) -> Contrasts:
+        """Return what compares histories without ratings, by how many took each item, ``[n_items]``."""
+        made = cls.__new__(cls)
+        made._compare(concepts, counts, np.zeros(len(counts)), settings)
+        return made
+
+    def _compare(
+        self, concepts: Concepts, counts: np.ndarray, leniency: np.ndarray, settings: ContrastSettings
+    ) -> None:
+        self.concepts, self.settings, self.leniency = concepts, settings, leniency
         self.members = sp.csr_array(concepts.members)  # [n_items, n_concepts]
-        self.popularity = np.maximum(train.item_counts, UNSEEN).astype(np.float64)
-        share = np.asarray(self.members.sum(axis=0)) / max(train.n_items, 1)
+        self.popularity = np.maximum(counts, UNSEEN).astype(np.float64)
+        share = np.asarray(self.members.sum(axis=0)) / max(len(counts), 1)
         self.reach = np.log1p(1 / np.maximum(share, 1e-9))  # what a full weight is worth: see matching.strength
         self.readable = np.array([READABLE.get(one.kind, 1.0) for one in concepts.all])
-        self.leniency = item_leniency(train)
         self.expected = lru_cache(maxsize=4096)(self._expected)
 
     def holding(self, history: History) -> np.ndarray:

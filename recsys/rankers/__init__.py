@@ -17,6 +17,7 @@ NAMES = {
     "lightgcn": "recsys.rankers.lightgcn:LightGCN",
     "mmssl": "recsys.rankers.mmssl:MMSSL",
     "sasrec": "recsys.rankers.sasrec:SASRec",
+    "profile": "recsys.profiles.ranker:ProfileRanker",
     "recbole": "recsys.rankers.recbole:RecBole",
 }
 RANKERS = Registry("ranker", NAMES)

@@ -51,6 +51,15 @@ class TestEASE(RankerContract):
     config: ClassVar[dict[str, Any]] = {"name": "ease", "regularisation": 20.0}
 
 
+class TestProfile(RankerContract):
+    """Without an item table its concepts are neighbourhoods: the four blocks."""
+
+    config: ClassVar[dict[str, Any]] = {
+        "name": "profile", "contrast": {"least": 2}, "options": {"neighbourhoods": {"groups": 4}},
+    }  # fmt: skip
+    least_recall = 0.6  # groups of so few items are not quite the blocks
+
+
 class TestIALS(RankerContract):
     config: ClassVar[dict[str, Any]] = {"name": "ials", "embedding_dim": 16, "regularisation": 5.0}
 
