@@ -32,6 +32,7 @@ class InterestSettings(Settings):
     looked_at: int = Field(300, ge=10, description="Latest items that the number of interests is chosen by.")
 
 
+CLEAR, ALONE = 1.5, 3.0  # standard errors by which a group has more of what it is named by
 COMMON = 0.25  # share of an interest's items that a concept must have to name it
 
 
@@ -97,9 +98,10 @@ def distinguishing(contrasts: Contrasts, taken: History, group: Group, most: int
     k = has[inside].sum(axis=0)
     base = np.maximum(other, expected)
     score = (k - n * base) / np.sqrt(np.maximum(n * base * (1 - base), 1e-9)) * contrasts.readable
+    clear = CLEAR if rest else ALONE  # with no rest to differ from, a name would say more than is known
     found: list[int] = []
     for column in np.argsort(-score, kind="stable"):
-        if len(found) == most or score[column] < 1.5 or k[column] < 2:
+        if len(found) == most or score[column] < clear or k[column] < 2:
             break
         if k[column] >= COMMON * n and all(_alike(has[inside], column, each) < 0.7 for each in found):
             found.append(int(column))

@@ -94,7 +94,8 @@ def summary_text(
     last = [f"rates {joined(dislikes[:3])} lower than the rest"] if dislikes else []
     more, less = ([phrase for phrase, up in changes if up is way][:2] for way in (True, False))
     if more or less:
-        turns = [f"more {joined(more)}"] * bool(more) + [f"less {joined(less)}"] * bool(less)
+        fewer = "fewer" if less and all(phrase.split()[0].endswith("s") for phrase in less) else "less"
+        turns = [f"more {joined(more)}"] * bool(more) + [f"{fewer} {joined(less)}"] * bool(less)
         last.append(f"has lately taken {joined(turns)}")
     return " ".join([*sentences, *([f"This user {joined(last)}."] if last else [])])
 
