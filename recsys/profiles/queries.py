@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def merge(results: Sequence[np.ndarray], most: int, skip: np.ndarray | None = No
     merged: list[int] = []
     for part in (share, most):
         for items in results:
-            fresh = [int(item) for item in items if int(item) not in taken][: min(part, most - len(merged))]
+            fresh = list(islice((int(item) for item in items if int(item) not in taken), min(part, most - len(merged))))
             merged += fresh
             taken.update(fresh)
     return np.array(merged, dtype=np.int64)
