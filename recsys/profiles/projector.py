@@ -15,7 +15,7 @@ class SoftTokenSettings(TrainingSettings):
 
     epochs: int = Field(2, ge=0, description="Passes with the model in the loop at most; 0: the start is all.")
     batch_size: int = Field(8, ge=2, description="Users a step: each title is read under each user's tokens.")
-    learning_rate: float = Field(2e-4, gt=0, description="Step size of Adam, with the model in the loop.")
+    learning_rate: float = Field(1e-3, gt=0, description="Step size of Adam, with the model in the loop.")
     patience: int = Field(1, ge=1, description="Validations without a new best before training stops.")
     tokens: int = Field(4, ge=1, description="Tokens that stand for a user.")
     prefix: int = Field(2, ge=0, description="Learned tokens before them, the same for all users.")
@@ -47,7 +47,9 @@ class SoftTokenSettings(TrainingSettings):
 
 
 class Projector(nn.Module):
-    """From a user vector to input embeddings, ``[n, prefix + tokens, width]``.
+    """From a user vector to input embeddings, ``[n, prefix + tokens, width]``: words, moved a little.
+
+    ``start + reach * (shared + own)``: what is learned is of size 1 or so, however far tokens may move.
 
     Args:
         dim: of user vectors.
@@ -58,10 +60,11 @@ class Projector(nn.Module):
 
     def __init__(self, dim: int, settings: SoftTokenSettings, start: torch.Tensor) -> None:
         super().__init__()
-        self.move = nn.Linear(dim, settings.tokens * start.shape[1], bias=False)
-        self.prefix = nn.Parameter(start[: settings.prefix].clone())
-        self.base = nn.Parameter(start[settings.prefix :].clone())
+        self.n_prefix = settings.prefix
+        self.own = nn.Linear(dim, settings.tokens * start.shape[1], bias=False)
+        self.shared = nn.Parameter(torch.zeros_like(start))
         self.register_buffer("start", start.clone())
+        self.register_buffer("reach", torch.ones(()))
         self.register_buffer("temperature", torch.ones(()))  # log-likelihood a token that one logit stands for
 
     def begin(self, weights: torch.Tensor, users: torch.Tensor, scale: float, unit: float) -> None:
@@ -71,14 +74,16 @@ class Projector(nn.Module):
             weights: the map.
             users: vectors of users, ``[n, dim]``.
             scale: see above.
-            unit: log-likelihood a token that a logit of the map stands for, unscaled.
+            unit: log-likelihood a token that a logit of the map stands for.
         """
-        size = self.start.square().mean().sqrt()
-        factor = float(scale * size / (users @ weights).square().mean().sqrt().clamp_min(1e-12))
+        device, length = self.start.device, (users @ weights).square().mean().sqrt().clamp_min(1e-12)
         with torch.no_grad():
-            self.move.weight.copy_(factor * weights.T)
-            self.temperature.fill_(factor * unit)
+            self.own.weight.copy_((weights.T / length).to(device))
+            self.shared.zero_()
+            self.reach.copy_(scale * self.start.square().mean().sqrt())
+            self.temperature.copy_(self.reach / length.to(device) * unit)
 
     def forward(self, users: torch.Tensor) -> torch.Tensor:
-        own = self.base + self.move(users).view(len(users), *self.base.shape)  # [n, tokens, width]
-        return torch.cat([self.prefix.expand(len(users), -1, -1), own], dim=1)
+        own = self.own(users).view(len(users), -1, self.start.shape[1])  # [n, tokens, width]
+        moved = self.shared + nn.functional.pad(own, (0, 0, self.n_prefix, 0))  # [n, prefix + tokens, width]
+        return self.start + self.reach * moved

@@ -198,7 +198,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_numbers(world, tmp_pat
         np.testing.assert_array_equal(value, again.state()[name], err_msg=name)
     other = soft(world, epochs=3)
     other.fit(world.train, ItemFeatures(), valid=world.valid, run=Run(seed=1))
-    assert not np.array_equal(other.state()["projector.base"], whole.state()["projector.base"])
+    assert not np.array_equal(other.state()["projector.start"], whole.state()["projector.start"])
 
 
 def test_a_pass_reads_no_more_than_its_budget(world) -> None:
