@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -60,7 +61,8 @@ def save_weights(
         save_file(tensors, draft, metadata={"format": FORMAT, "facts": json.dumps(told, sort_keys=True)})
         os.replace(draft, path)
     except Exception as error:  # safetensors has an error class of its own for a full disk
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise ArtifactError(
             f"weights {path}", f"cannot be written ({error})", "Free some space and try again."
         ) from error
