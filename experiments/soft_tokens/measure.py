@@ -3,9 +3,9 @@
     RECSYS_DATA=<folder of data sets> python experiments/soft_tokens/measure.py latest-small leave_last
 
 SmolLM2-135M, frozen. Tokens are learned from train; start, scale, epoch and weights are chosen on validation.
-Preference: 200 test users, drawn once; the next item is put against 20 others as popular that the user never took, with
+Preference: 150 test users, drawn once; the next item is put against 20 others as popular that the user never took, with
 the own tokens, those of another of these users, those of a shuffled history (each item drawn from another user's), and
-none. Ranking: for 150 test users the model re-ranks the most popular items (the profile alone) and the list of a tuned
+none. Ranking: for 120 test users the model re-ranks the most popular items (the profile alone) and the list of a tuned
 EASE. Intervals: percentile bootstrap over users, paired.
 """
 
@@ -41,9 +41,9 @@ DATA = {
     "latest-small": ("latest_small_random", "movielens-latest-small"),
     "ml-100k": ("ml100k_peers_leave_last", "ml100k-peers"),
 }
-USERS, OTHERS = 200, 20
-RANKED = {"valid": 100, "test": 150}
-TOPS = {"popularity": 40, "ease": 20}  # items of a list that the model reads
+USERS, OTHERS = 150, 20
+RANKED = {"valid": 80, "test": 120}
+TOPS = {"popularity": 30, "ease": 20}  # items of a list that the model reads
 LAMBDAS = (50.0, 100.0, 250.0, 500.0, 1000.0)
 METRICS = ("recall@20", "ndcg@20")
 

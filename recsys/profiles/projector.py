@@ -13,7 +13,7 @@ from recsys.rankers.training import TrainingSettings
 class SoftTokenSettings(TrainingSettings):
     """How a user becomes tokens, and how that is learned."""
 
-    epochs: int = Field(2, ge=0, description="Passes with the model in the loop at most; 0: the start is all.")
+    epochs: int = Field(1, ge=0, description="Passes with the model in the loop at most; 0: the start is all.")
     batch_size: int = Field(8, ge=2, description="Users a step: each title is read under each user's tokens.")
     learning_rate: float = Field(1e-3, gt=0, description="Step size of Adam, with the model in the loop.")
     patience: int = Field(1, ge=1, description="Validations without a new best before training stops.")
@@ -29,9 +29,9 @@ class SoftTokenSettings(TrainingSettings):
     steps: int = Field(800, ge=1, description="Steps of the start.")
     rate: float = Field(0.1, gt=0, description="Step size of the start, for slopes of length 1.")
     decay: float = Field(1e-5, ge=0, description="Penalty on the start's squared weights.")
-    evening: float = Field(0.01, gt=0, description="Titles' differences smaller than this share are not blown up.")
+    evening: float = Field(0.005, gt=0, description="Titles' differences smaller than this share are not blown up.")
     scales: tuple[float, ...] = Field(
-        (0.1, 0.3, 1.0), min_length=1, description="How far tokens may move at the start, tried on validation."
+        (0.01, 0.03, 0.1), min_length=1, description="How far tokens may move at the start, tried on validation."
     )
     epoch_tokens: int = Field(8_000, ge=1, description="Tokens that the model reads in a pass at most.")
     over_titles: float = Field(1.0, ge=0, description="Weight of: the own next title before others as popular.")
