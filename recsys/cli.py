@@ -392,6 +392,41 @@ def profile(workflow: Any, as_json: bool, llm: str | None, **options: Any) -> No
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_text())
 
 
+@main.command(short_help="Pictures of an item for somebody's taste.")
+@run_options
+@click.argument("names", nargs=-1, metavar="[USER] ITEM")
+@click.option("--liked", multiple=True, help="Title or id that somebody new likes, instead of USER; may be repeated.")
+@click.option("-n", default=4, show_default=True, help="Pictures.")
+@click.option("--dial", default=0.5, show_default=True, help="0 is true to the item, 1 to the user's taste.")
+@click.option("--out", type=click.Path(path_type=Path), help="New folder for them [one below the results].")
+@click.option("--generator", metavar="NAME", help="Who draws: embedded or catalogue [visuals.generator].")
+def visualize(workflow: Any, as_json: bool, names: tuple[str, ...], generator: str | None, **options: Any) -> None:
+    """Draw ITEM (id or title) for USER, or for somebody new who likes a few titles.
+
+    The words of the taste come from the profile, edits included. Of more candidates than asked for those are kept
+    that are best by the dial. The folder holds PNGs, what each was made from (JSON), and a contact sheet beside the
+    original; no file names the user, each says that it is generated. Same seed, same bytes.
+
+    \b
+    Examples:
+      recsys visualize 42 "Toy Story" -c run.toml
+      recsys visualize 42 "Toy Story" -c run.toml -n 6 --dial 0.8 --out pictures
+      recsys visualize --liked Alien --liked "Blade Runner" "Toy Story" -c run.toml
+      recsys visualize 42 "Toy Story" -c run.toml --generator catalogue     real pictures, the honest baseline
+      recsys doctor --settings visuals.embedded                what can be set
+    """
+    from recsys.visualizing import Asked, Visualizing
+
+    wanted = 1 if options["liked"] else 2
+    if len(names) != wanted:
+        what = "ITEM beside --liked" if options["liked"] else "USER and ITEM, or --liked TITLE and ITEM"
+        raise click.UsageError(f'give {what}, long titles in quotes: recsys visualize 42 "Toy Story"')
+    if generator is not None:
+        workflow = workflow.with_settings(f"visuals.generator={json.dumps(generator)}")
+    found = Visualizing(workflow).of(Asked(item=names[-1], user=names[0] if wanted == 2 else None, **options))
+    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_text())
+
+
 @main.command(short_help="List results, or describe one.")
 @click.argument("artifact", required=False)
 @click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
@@ -411,7 +446,9 @@ def show(artifact: str | None, artifacts: Path, verify: bool, as_json: bool) -> 
 
 
 @main.command()
-@click.option("--settings", help="Explain a section: data, split, items, evaluation, llm, run, or ranker.NAME.")
+@click.option(
+    "--settings", help="Explain a section: data, split, items, evaluation, llm, visuals, run, or ranker.NAME."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(settings: str | None, as_json: bool) -> None:
     """Check the installation, or explain the settings of a section.

@@ -84,6 +84,7 @@ def _settings_class(section: str) -> type[Settings]:
     from recsys.items import DESCRIBERS, ENCODERS
     from recsys.profiles.llm import LANGUAGE_MODELS
     from recsys.rankers import RANKERS
+    from recsys.visuals import GENERATORS
     from recsys.workflow import RunConfig
 
     if section == "llm.searches":  # plain values in the run's settings: its own class needs torch
@@ -97,9 +98,9 @@ def _settings_class(section: str) -> type[Settings]:
     kind, _, name = section.partition(".")
     registries = {
         "ranker": RANKERS, "source": SOURCES, "items": DESCRIBERS if name in DESCRIBERS else ENCODERS,
-        "llm": LANGUAGE_MODELS,
+        "llm": LANGUAGE_MODELS, "visuals": GENERATORS,
     }  # fmt: skip
-    own = {part: RunConfig.model_fields[part].annotation.model_fields for part in ("items", "llm")}
+    own = {part: RunConfig.model_fields[part].annotation.model_fields for part in ("items", "llm", "visuals")}
     if name and kind in registries and name not in own.get(kind, ()):  # items.describe and llm.budget: no plug-ins
         return registries[kind].load(name).Settings
     if kind in ("ranker", "source"):

@@ -80,6 +80,14 @@ class LanguageSettings(Settings):
     )
 
 
+class VisualSettings(Settings):
+    """Section ``[visuals]``: who draws items for users, and from how many candidates the best are chosen."""
+
+    generator: str = Field("embedded", description="embedded, catalogue or my_pkg.my_mod:Class.")
+    options: dict[str, dict[str, Any]] = Field({}, description="Settings by generator: options.embedded.steps = 8.")
+    candidates: int = Field(2, ge=1, description="Candidates that are drawn for each picture that is kept.")
+
+
 class RunSettings(Settings):
     """Section ``[run]``: what is not part of a result's meaning, but for the seed."""
 
@@ -97,6 +105,7 @@ class RunConfig(Settings):
     ranker: dict[str, Any] = Field({"name": "ease"}, description="name, and the settings of that ranker.")
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="How rankers are measured.")
     llm: LanguageSettings = Field(LanguageSettings(), description="Who puts profiles into words.")
+    visuals: VisualSettings = Field(VisualSettings(), description="Who draws items for users.")
     run: RunSettings = Field(RunSettings(), description="Seed, device, folder of results.")
 
 

@@ -166,3 +166,12 @@ class VisualGenerator(Protocol):
             ArtifactError: the weights are missing or damaged.
         """
         ...
+
+
+@runtime_checkable
+class ReadsCatalogue(Protocol):
+    """A visual generator that shows pictures of the catalogue, or looks at them."""
+
+    def read_catalogue(self, items: Sequence[VisualItem]) -> None:
+        """Take all items, once, before the first ``generate``."""
+        ...

@@ -9,7 +9,10 @@ from recsys.core.config import make_settings
 from recsys.core.protocols import VisualGenerator
 from recsys.core.registry import Registry
 
-NAMES = {"embedded": "recsys.visuals.generators.embedded:EmbeddedGenerator"}
+NAMES = {
+    "embedded": "recsys.visuals.generators.embedded:EmbeddedGenerator",
+    "catalogue": "recsys.visuals.generators.catalogue:CatalogueGenerator",
+}
 GENERATORS = Registry("visual generator", NAMES)
 
 

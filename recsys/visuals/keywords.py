@@ -1,0 +1,202 @@
+"""Keywords: what somebody likes and what an item is, in words a picture can be made from (PMG's explicit half).
+
+Those of the taste come from the statements of a profile, each with the statement that it rests on, so that an edit of
+the profile is an edit of the picture. Those of the item come from its attributes and from the telling words of its
+text. Names of people are left out of both: a picture shall not be made of somebody.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from recsys.profiles.colours import LOOKS
+from recsys.profiles.concepts import Concepts
+from recsys.profiles.matching import SAID, content_words, singular
+from recsys.profiles.schema import Statement, UserProfile
+from recsys.profiles.stopwords import STOP
+from recsys.visuals.looks import spoken
+
+MOST = 8  # keywords of a taste, and of an item
+SEEN = 2  # of them are kept for what pictures look like, where the profile says anything of it
+WEAK = 0.3  # weight of a statement from which on its keyword may be as strong as any
+LONGEST = 40  # letters of what a person said
+LEAST = 3  # items that must have a word of prose
+PEOPLE = frozenset(["actor", "artist", "author", "cast", "director", "performer", "star", "writer"])
+LOOK_WORDS = frozenset(word for pair in LOOKS for word in pair)
+WORD = re.compile(r"[^\W\d_]{3,24}")
+SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """One keyword.
+
+    Attributes:
+        words: what is drawn.
+        weight: how much, above 0 and at most 1.
+        concept: that it stands for, such as ``genre:Drama`` or ``text``.
+        statement: id of the profile's statement; empty for an item's own.
+        modality: of that statement.
+    """
+
+    words: str
+    weight: float
+    concept: str
+    statement: str = ""
+    modality: str = "text"
+
+
+def preference_keywords(profile: UserProfile, concepts: Concepts, most: int = MOST) -> tuple[Keyword, ...]:
+    """Return the keywords of what somebody likes, the strongest first.
+
+    What is disliked or forbidden is never among them, whichever statement would bring it. Statements about pictures
+    have places of their own, so that stronger ones about genres or years do not crowd them out.
+
+    Args:
+        profile: with its edits.
+        concepts: that it was built with.
+        most: keywords.
+    """
+    likes = [one for one in profile.statements if _liked(one)]
+    barred = {word for one in profile.statements if not _liked(one) for word in _barred(one, concepts)}
+    top = max((one.weight for one in likes), default=0.0)
+    found: dict[str, Keyword] = {}
+    for one in sorted(likes, key=lambda one: -one.weight):
+        weight = round(min(1.0, one.weight / max(top, WEAK)), 4)
+        for words in _words_of(one, concepts):
+            if not barred & {words, *_stems(words)}:
+                found.setdefault(words, Keyword(words, weight, one.concept, one.id, one.modality))
+    return _placed(list(found.values()), most)
+
+
+def _liked(statement: Statement) -> bool:
+    return statement.polarity == "like" and statement.weight > 0 and not statement.forbidden
+
+
+def _barred(statement: Statement, concepts: Concepts) -> set[str]:
+    """Return the words that a dislike keeps out; one that counts nothing keeps out nothing."""
+    if not statement.forbidden and (statement.polarity == "like" or not statement.weight):
+        return set()
+    words = _words_of(statement, concepts)
+    return set(words) if statement.modality == "image" else {stem for one in words for stem in (one, *_stems(one))}
+
+
+def _placed(found: Sequence[Keyword], most: int) -> tuple[Keyword, ...]:
+    seen = [one for one in found if one.modality == "image"][: min(SEEN, most)]
+    others = [one for one in found if one not in seen][: most - len(seen)]
+    return tuple(one for one in found if one in seen or one in others)
+
+
+def _words_of(statement: Statement, concepts: Concepts) -> list[str]:
+    """Return the keywords of one statement; none where its concept has no words, such as a neighbourhood of items."""
+    key = statement.concept
+    if key.startswith(SAID):
+        said = " ".join(content_words(key.removeprefix(SAID)))[:LONGEST].strip()
+        return [said] if said else []
+    column = concepts.place.get(key)
+    if column is None or key.partition(":")[0] in PEOPLE:
+        return []
+    concept = concepts.all[column]
+    return _looks_of(concept.phrase) if concept.modality == "image" else [concept.words] if concept.words else []
+
+
+def _looks_of(phrase: str) -> list[str]:
+    """Return what pictures of a group look like; where nothing stands out, what else they share."""
+    look, _, shared = phrase.partition(", like those of ")
+    looks = [spoken(word) for word in re.findall(r"[\w-]+", look) if word in LOOK_WORDS]
+    return looks or [name for name in re.split(r", | and ", re.sub(r" \(\d+\)$", "", shared)) if name]
+
+
+def _stems(words: str) -> set[str]:
+    return {singular(word) for word in re.findall(r"[\w-]+", words.lower())}
+
+
+class Lexicon:
+    """What the texts of a catalogue tell of words: how rare one is, and whether it is a name.
+
+    Args:
+        items: the item table.
+    """
+
+    def __init__(self, items: pl.DataFrame) -> None:
+        self.n_items = len(items)
+        self._items: Counter[str] = Counter()  # items that have a word
+        self._small: Counter[str] = Counter()  # times it is written small, and with a capital where none was needed
+        self._large: Counter[str] = Counter()
+        for title, text in items.select("title", "text").iter_rows():
+            inner = [word for sentence in _sentences(title, text) for word in WORD.findall(sentence)[1:]]
+            self._small.update(word for word in inner if word.islower())
+            self._large.update(word.lower() for word in inner if not word.islower())
+            self._items.update({word.lower() for word in inner})
+
+    def name_like(self, word: str) -> bool:
+        """Return whether a word is a name as far as these texts tell: more often written with a capital than small."""
+        low = word.lower()
+        return self._large[low] > self._small[low] or (not word.islower() and not self._small[low])
+
+    def rarity(self, word: str) -> float:
+        """Return how much a word tells, from 0 (all items have it, or hardly any) to 1."""
+        count = self._items[word.lower()]
+        if count < min(LEAST, self.n_items):
+            return 0.0
+        return math.log(self.n_items / count) / max(math.log(self.n_items), 1e-9)
+
+
+def target_keywords(item: Mapping[str, object], lexicon: Lexicon, most: int = MOST) -> tuple[Keyword, ...]:
+    """Return the keywords of an item: its attributes, at most half of them, then the most telling words of its text.
+
+    Args:
+        item: a row of the item table.
+        lexicon: of the catalogue.
+        most: keywords.
+    """
+    title, text, attributes = (item.get(name) for name in ("title", "text", "attributes"))
+    found = {one.words: one for one in _attributes(attributes or (), lexicon)[: max(1, most // 2)]}
+    told = {stem for words in found for stem in _stems(words)} | _stems(str(title or ""))
+    prose = Counter(
+        word
+        for sentence in _sentences(title, text)
+        for word in WORD.findall(sentence)[1:]
+        if word.islower() and word not in STOP and not lexicon.name_like(word) and singular(word) not in told
+    )
+    scores = {word: lexicon.rarity(word) * (1 + math.log(count)) for word, count in prose.items()}
+    for word in sorted(scores, key=lambda word: (-scores[word], word)):
+        if scores[word] > 0 and len(found) < most:
+            found[word] = Keyword(word, round(min(1.0, scores[word]), 4), "text")
+    return tuple(found.values())
+
+
+def _attributes(attributes: Sequence[str], lexicon: Lexicon) -> list[Keyword]:
+    """Return attributes as words, genres first; years as decades, other numbers not at all."""
+    found = []
+    for attribute in dict.fromkeys(attributes):
+        kind, _, value = attribute.partition(":")
+        value = value.strip()[:LONGEST]
+        if kind == "year" and value.isdecimal():
+            found.append(Keyword(f"{int(value) // 10 * 10}s", 1.0, attribute))
+        elif value and kind not in PEOPLE and not _number(value) and not _person(kind, value, lexicon):
+            found.append(Keyword(value.lower(), 1.0, attribute))
+    return sorted(found, key=lambda one: (not one.concept.startswith("genre:"), one.words[:1].isdecimal()))
+
+
+def _number(value: str) -> bool:
+    return not any(letter.isalpha() for letter in value)
+
+
+def _person(kind: str, value: str, lexicon: Lexicon) -> bool:
+    """Return whether a value of several words reads like somebody's name."""
+    words = WORD.findall(value)
+    return kind != "genre" and len(words) > 1 and any(lexicon.name_like(word) for word in words)
+
+
+def _sentences(title: object, text: object) -> list[str]:
+    """Return the sentences of a text, without the title and the attributes that sources put before it."""
+    plain = str(text or "")
+    plain = plain.removeprefix(str(title)) if title else plain
+    return [one for one in SENTENCE.split(plain) if one and not one.startswith("Genres:")]
