@@ -244,7 +244,8 @@ class Visualizing:
 
     @cached_property
     def _lexicon(self) -> Lexicon:
-        return Lexicon(self.dataset.item_table)
+        features = encoded(self.workflow.items(("image",)))
+        return Lexicon(self.dataset.item_table, features.unit("image") if "image" in features else None)
 
     def _title(self, item: int) -> str:
         return self.dataset.titles([item])[0]

@@ -12,13 +12,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from recsys import __version__
 from recsys.core.errors import ArtifactError
 from recsys.items.sheet import Card, Row, contact_sheet
 
@@ -113,7 +113,8 @@ def png(image: Image.Image, told: Mapping[str, Any]) -> bytes:
     """Return a picture as PNG whose metadata say what it is."""
     info = PngInfo()
     marks = {
-        "Title": f"Picture for {told['title']}", "Software": f"recsys {__version__}; {told['generator']}",
+        "Title": f"Picture for {told['title']}",
+        "Software": f"recsys {metadata.version('recsys')}; {told['generator']}",
         "Comment": GENERATED if told["generated"] else REAL,
     }  # fmt: skip
     for name, value in (marks | ({"DigitalSourceType": SOURCE_TYPE} if told["generated"] else {})).items():

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from recsys.profiles.colours import LOOKS
@@ -27,6 +28,7 @@ SEEN = 2  # of them are kept for what pictures look like, where the profile says
 WEAK = 0.3  # weight of a statement from which on its keyword may be as strong as any
 LONGEST = 40  # letters of what a person said
 LEAST = 3  # items that must have a word of prose
+STEADY = 20  # items of a word from which on the likeness of their pictures can be believed
 PEOPLE = frozenset(["actor", "artist", "author", "cast", "director", "performer", "star", "writer"])
 LOOK_WORDS = frozenset(word for pair in LOOKS for word in pair)
 WORD = re.compile(r"[^\W\d_]{3,24}")
@@ -118,22 +120,24 @@ def _stems(words: str) -> set[str]:
 
 
 class Lexicon:
-    """What the texts of a catalogue tell of words: how rare one is, and whether it is a name.
+    """What the texts of a catalogue tell of words: whether one is a name, how rare it is, and whether it can be seen.
 
     Args:
         items: the item table.
+        pictures: centred picture vectors of length 1, ``[n_items, dim]``, zeros where there is none.
     """
 
-    def __init__(self, items: pl.DataFrame) -> None:
-        self.n_items = len(items)
-        self._items: Counter[str] = Counter()  # items that have a word
+    def __init__(self, items: pl.DataFrame, pictures: np.ndarray | None = None) -> None:
+        self.n_items, self.pictures = len(items), pictures
+        self._items: dict[str, list[int]] = defaultdict(list)  # that have a word
         self._small: Counter[str] = Counter()  # times it is written small, and with a capital where none was needed
         self._large: Counter[str] = Counter()
-        for title, text in items.select("title", "text").iter_rows():
+        for row, (title, text) in enumerate(items.select("title", "text").iter_rows()):
             inner = [word for sentence in _sentences(title, text) for word in WORD.findall(sentence)[1:]]
             self._small.update(word for word in inner if word.islower())
             self._large.update(word.lower() for word in inner if not word.islower())
-            self._items.update({word.lower() for word in inner})
+            for word in dict.fromkeys(word.lower() for word in inner):
+                self._items[word].append(row)
 
     def name_like(self, word: str) -> bool:
         """Return whether a word is a name as far as these texts tell: more often written with a capital than small."""
@@ -142,14 +146,31 @@ class Lexicon:
 
     def rarity(self, word: str) -> float:
         """Return how much a word tells, from 0 (all items have it, or hardly any) to 1."""
-        count = self._items[word.lower()]
+        count = len(self._items.get(word.lower(), ()))
         if count < min(LEAST, self.n_items):
             return 0.0
         return math.log(self.n_items / count) / max(math.log(self.n_items), 1e-9)
 
+    def seen(self, word: str) -> float:
+        """Return how alike the pictures of a word's items are: their mean cosine, drawn to 0 where they are few.
+
+        What words such as ``submarine`` mean can be seen, of ``circumstances`` it cannot. 1 for all without pictures.
+        """
+        if self.pictures is None:
+            return 1.0
+        rows = self.pictures[self._items.get(word.lower(), [])]
+        rows = rows[rows.any(axis=1)].astype(np.float64)
+        n = len(rows)
+        if n < 2:
+            return 0.0
+        cosine = (float(np.square(rows.sum(axis=0)).sum()) - n) / (n * (n - 1))  # mean over pairs
+        return max(cosine, 0.0) * n / (n + STEADY)
+
 
 def target_keywords(item: Mapping[str, object], lexicon: Lexicon, most: int = MOST) -> tuple[Keyword, ...]:
-    """Return the keywords of an item: its attributes, at most half of them, then the most telling words of its text.
+    """Return the keywords of an item: its attributes, at most half of them, then words of its text that can be seen.
+
+    Words rank by how rare they are times how alike the pictures of their items are; the weight is 1 for the first.
 
     Args:
         item: a row of the item table.
@@ -157,18 +178,21 @@ def target_keywords(item: Mapping[str, object], lexicon: Lexicon, most: int = MO
         most: keywords.
     """
     title, text, attributes = (item.get(name) for name in ("title", "text", "attributes"))
-    found = {one.words: one for one in _attributes(attributes or (), lexicon)[: max(1, most // 2)]}
-    told = {stem for words in found for stem in _stems(words)} | _stems(str(title or ""))
+    known, half = _attributes(attributes or (), lexicon), max(1, most // 2)
+    times = [one for one in known if one.concept.startswith("year:")][:1]
+    plain = [one for one in known if one not in times][: half - len(times)]
+    found = {one.words: one for one in (*plain, *times)}
+    told = {stem for words in found for stem in _stems(words)}
     prose = Counter(
         word
         for sentence in _sentences(title, text)
         for word in WORD.findall(sentence)[1:]
         if word.islower() and word not in STOP and not lexicon.name_like(word) and singular(word) not in told
     )
-    scores = {word: lexicon.rarity(word) * (1 + math.log(count)) for word, count in prose.items()}
-    for word in sorted(scores, key=lambda word: (-scores[word], word)):
-        if scores[word] > 0 and len(found) < most:
-            found[word] = Keyword(word, round(min(1.0, scores[word]), 4), "text")
+    scores = {word: lexicon.rarity(word) * lexicon.seen(word) * (1 + math.log(count)) for word, count in prose.items()}
+    order = sorted((word for word in scores if scores[word] > 0), key=lambda word: (-scores[word], word))
+    for word in order[: most - len(found)]:
+        found[word] = Keyword(word, round(scores[word] / scores[order[0]], 4), "text")
     return tuple(found.values())
 
 
@@ -182,7 +206,7 @@ def _attributes(attributes: Sequence[str], lexicon: Lexicon) -> list[Keyword]:
             found.append(Keyword(f"{int(value) // 10 * 10}s", 1.0, attribute))
         elif value and kind not in PEOPLE and not _number(value) and not _person(kind, value, lexicon):
             found.append(Keyword(value.lower(), 1.0, attribute))
-    return sorted(found, key=lambda one: (not one.concept.startswith("genre:"), one.words[:1].isdecimal()))
+    return sorted(found, key=lambda one: not one.concept.startswith("genre:"))
 
 
 def _number(value: str) -> bool:
