@@ -141,5 +141,6 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        where = f" ({error.filename})" if error.filename and str(folder) != error.filename else ""
         remedy = "Check its permissions and the space left, or give another one: --out FOLDER"
-        raise ArtifactError(f"folder {folder}", error.strerror or str(error), remedy) from error
+        raise ArtifactError(f"folder {folder}", f"{error.strerror or error}{where}", remedy) from error

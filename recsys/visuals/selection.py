@@ -56,8 +56,8 @@ class Yardstick:
     Attributes:
         target: vector of the item's picture ``[dim]``, ``None`` where it has none.
         liked: vectors of the pictures that the user liked, ``[n, dim]``; may be empty.
-        centre: mean of the catalogue's pictures ``[dim]``, taken off before angles are measured: pictures have much
-            in common that tells nothing.
+        centre: mean of the catalogue's pictures ``[dim]``, taken off before angles are measured, for pictures have much
+            in common that tells nothing; zero where it is not known.
     """
 
     target: np.ndarray | None
