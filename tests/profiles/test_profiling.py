@@ -281,7 +281,8 @@ def test_mistakes_end_with_status_2_and_a_remedy(artifacts: Path, arguments: tup
     assert "Traceback" not in done.output
 
 
-def test_the_commands_of_the_readme_run(artifacts: Path) -> None:
+def test_the_commands_of_the_readme_run(artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # one of them writes a page
     section = README.read_text(encoding="utf-8").partition("## Profiles")[2].partition("\n## ")[0]
     commands = [shlex.split(line, comments=True) for line in section.splitlines() if line.startswith("recsys ")]
     assert len(commands) >= 6
