@@ -133,7 +133,7 @@ class Lexicon:
         self._small: Counter[str] = Counter()  # times it is written small, and with a capital where none was needed
         self._large: Counter[str] = Counter()
         for row, (title, text) in enumerate(items.select("title", "text").iter_rows()):
-            inner = [word for sentence in _sentences(title, text) for word in WORD.findall(sentence)[1:]]
+            inner = _words(title, text)
             self._small.update(word for word in inner if word.islower())
             self._large.update(word.lower() for word in inner if not word.islower())
             for word in dict.fromkeys(word.lower() for word in inner):
@@ -185,9 +185,8 @@ def target_keywords(item: Mapping[str, object], lexicon: Lexicon, most: int = MO
     told = {stem for words in found for stem in _stems(words)}
     prose = Counter(
         word
-        for sentence in _sentences(title, text)
-        for word in WORD.findall(sentence)[1:]
-        if word.islower() and word not in STOP and not lexicon.name_like(word) and singular(word) not in told
+        for word in _words(title, text)
+        if word.islower() and not {word, singular(word)} & (STOP | told) and not lexicon.name_like(word)
     )
     scores = {word: lexicon.rarity(word) * lexicon.seen(word) * (1 + math.log(count)) for word, count in prose.items()}
     order = sorted((word for word in scores if scores[word] > 0), key=lambda word: (-scores[word], word))
@@ -219,8 +218,13 @@ def _person(kind: str, value: str, lexicon: Lexicon) -> bool:
     return kind != "genre" and len(words) > 1 and any(lexicon.name_like(word) for word in words)
 
 
-def _sentences(title: object, text: object) -> list[str]:
-    """Return the sentences of a text, without the title and the attributes that sources put before it."""
+def _words(title: object, text: object) -> list[str]:
+    """Return the words of a text as they are written, but for those whose capital only begins a sentence.
+
+    The title and the genres that sources put before a text are left out.
+    """
     plain = str(text or "")
     plain = plain.removeprefix(str(title)) if title else plain
-    return [one for one in SENTENCE.split(plain) if one and not one.startswith("Genres:")]
+    plain = re.sub(r"\bGenres: [^.]*\.", " ", plain)
+    found = (each for sentence in SENTENCE.split(plain) for each in WORD.finditer(sentence))
+    return [each.group() for each in found if each.start() or each.group().islower()]
