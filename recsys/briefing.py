@@ -62,6 +62,18 @@ class Briefing:
         taste = VisualTaste(tuple((one.words, one.weight) for one in words), past)
         return Brief(self.items(np.array([row]))[0], taste, self._prompt(row, words, current.profile))
 
+    def check(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Refuse pairs of user and item of which one is unknown.
+
+        Raises:
+            DataError: the first such user, or item.
+        """
+        Catalogue(self.dataset).find([item for _, item in pairs])
+        users = [user for user, _ in pairs]
+        for user, row in zip(users, self.dataset.users.index(users), strict=True):
+            if row < 0:
+                raise DataError(f"user {user!r}", "not in the data set", "Check the ids of the pairs.")
+
     def everything(self) -> tuple[VisualItem, ...]:
         """Return all items."""
         return self.items(np.arange(len(self.dataset.items)))

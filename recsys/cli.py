@@ -399,13 +399,17 @@ def profile(workflow: Any, as_json: bool, llm: str | None, **options: Any) -> No
 @click.option("-n", default=4, show_default=True, help="Pictures.")
 @click.option("--dial", default=0.5, show_default=True, help="0 is true to the item, 1 to the user's taste.")
 @click.option("--out", type=click.Path(path_type=Path), help="New folder for them [one below the results].")
+@click.option("--pairs", type=click.Path(path_type=Path), help="Instead: CSV of user,item; a folder each below --out.")
 @click.option("--generator", metavar="NAME", help="Who draws: embedded or catalogue [visuals.generator].")
-def visualize(workflow: Any, as_json: bool, names: tuple[str, ...], generator: str | None, **options: Any) -> None:
+def visualize(
+    workflow: Any, as_json: bool, names: tuple[str, ...], generator: str | None, pairs: Path | None, **options: Any
+) -> None:
     """Draw ITEM (id or title) for USER, or for somebody new who likes a few titles.
 
     The words of the taste come from the profile, edits included. Of more candidates than asked for those are kept
     that are best by the dial. The folder holds PNGs, what each was made from (JSON), and a contact sheet beside the
-    original; no file names the user, each says that it is generated. Same seed, same bytes.
+    original; no file names the user, each says that it is generated. Same seed, same bytes. Many pairs are drawn
+    one after the other; interrupted, the same command goes on where it was.
 
     \b
     Examples:
@@ -413,16 +417,23 @@ def visualize(workflow: Any, as_json: bool, names: tuple[str, ...], generator: s
       recsys visualize 42 "Toy Story" -c run.toml -n 6 --dial 0.8 --out pictures
       recsys visualize --liked Alien --liked "Blade Runner" "Toy Story" -c run.toml
       recsys visualize 42 "Toy Story" -c run.toml --generator catalogue     real pictures, the honest baseline
+      recsys visualize --pairs pairs.csv -c run.toml --out pictures
       recsys doctor --settings visuals.embedded                what can be set
     """
-    from recsys.visualizing import Asked, Visualizing
+    from recsys.visualizing import Asked, Visualizing, read_pairs
 
-    wanted = 1 if options["liked"] else 2
-    if len(names) != wanted:
-        what = "ITEM beside --liked" if options["liked"] else "USER and ITEM, or --liked TITLE and ITEM"
+    wanted = 0 if pairs else 1 if options["liked"] else 2
+    if len(names) != wanted or (pairs and options["liked"]):
+        what = ("no names beside --pairs", "ITEM beside --liked", "USER and ITEM, or --liked TITLE and ITEM")[wanted]
         raise click.UsageError(f'give {what}, long titles in quotes: recsys visualize 42 "Toy Story"')
     if generator is not None:
         workflow = workflow.with_settings(f"visuals.generator={json.dumps(generator)}")
+    if pairs:
+        listed, asked = read_pairs(pairs), Asked(item="", root=options.pop("out"), **options)
+        for (user, item), one in zip(listed, Visualizing(workflow).many(listed, asked), strict=True):
+            line = json.dumps({"user": user, **one.to_dict()}) if as_json else f"{user}  {item}  {one.folder}"
+            click.echo(line)
+        return
     found = Visualizing(workflow).of(Asked(item=names[-1], user=names[0] if wanted == 2 else None, **options))
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_text())
 

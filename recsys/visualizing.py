@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ class Asked:
         liked: ids or titles, oldest first.
         n: pictures.
         dial: from the item (0) to the taste (1).
-        out: folder to write; none: one below the run's results, named after the item.
+        out: folder to write; none: one named after the item and all that its pictures depend on.
+        root: where such folders lie; none: below the run's results.
     """
 
     item: str
@@ -47,6 +49,7 @@ class Asked:
     n: int = 4
     dial: float = DIAL
     out: Path | None = None
+    root: Path | None = None
 
     def check(self) -> None:
         """Refuse what cannot be asked for.
@@ -86,7 +89,7 @@ class Drawn:
         taste = [f"  {one['words']} {one['weight']:.2f}  ({one['statement_text']})" for one in prompt["keywords"]]
         lines = [
             f"{self.pictures[0]['title']}: {', '.join(one['words'] for one in prompt['target_keywords'])}",
-            *(["the taste:", *taste] if taste else ["the taste: no words stand out; liked pictures alone tell"]),
+            *(["the taste:", *taste] if taste else ["the taste: no word stands out, the liked items alone tell"]),
         ]
         for place, one in enumerate(self.pictures, 1):
             lines.append(f"{place}. {one['file']}  {kind_of(one)}  {scores_text(one['scores'])}")
@@ -113,6 +116,7 @@ class Visualizing:
         options = self.settings.options.get(self.settings.generator, {})
         self.generator: VisualGenerator = make_generator(self.settings.generator, options)
         self.briefing = Briefing(Profiling(workflow))
+        self._told = False  # whether a generator that asks for the catalogue has it
 
     def of(self, asked: Asked) -> Drawn:
         """Draw, choose and write; what was written before for the same request is not drawn again.
@@ -130,16 +134,28 @@ class Visualizing:
         candidates, chosen = self._chosen(asked, brief)
         seconds = round(time.perf_counter() - started, 2)
         told = [self._sidecar(one, asked, brief, place) for place, one in enumerate(chosen, 1)]
-        original = Card(brief.target.title, brief.target.picture, "the item's own picture" * bool(brief.target.picture))
-        subtitle = f"left: original · dial {asked.dial:g} · by {chosen[0].generator}"
+        note, left = ("the item's own picture", "left: original") if brief.target.picture else ("", "left: no picture")
+        original = Card(brief.target.title, brief.target.picture, note)
+        subtitle = f"{left} · dial {asked.dial:g} · by {chosen[0].generator}"
         write_album(folder, [one.image for one in chosen], told, original, subtitle)
         return Drawn(folder, read_album(folder), seconds, candidates)
+
+    def many(self, pairs: Sequence[tuple[str, str]], asked: Asked) -> Iterator[Drawn]:
+        """Draw for many pairs of user and item, a folder each; interrupted, it goes on where it was.
+
+        Raises:
+            RecsysError: a user or an item that is unknown, before anything is drawn; or a pair that cannot be drawn.
+        """
+        self.briefing.check(pairs)
+        for user, item in self.workflow.run.bar(pairs, "visualize"):
+            yield self.of(replace(asked, user=user, item=item))
 
     def _chosen(self, asked: Asked, brief: Brief) -> tuple[int, list[GeneratedVisual]]:
         """Return how many candidates were drawn, and the best of them."""
         check_device(self.workflow.config.run.device)
-        if isinstance(self.generator, ReadsCatalogue):
+        if isinstance(self.generator, ReadsCatalogue) and not self._told:
             self.generator.read_catalogue(self.briefing.everything())
+            self._told = True
         times, run = self.settings.candidates, self.workflow.run
         found = draw(self.generator, brief.target, brief.taste, n=asked.n, dial=asked.dial, times=times, run=run)
         vectors = self._encoded([one.image for one in found])
@@ -185,4 +201,25 @@ class Visualizing:
             "generator": self.generator.identity(),
             "code": [source_key(type(self.generator)), source_key(Yardstick), source_key(Brief)],
         }  # fmt: skip
-        return self.workflow.store.root / "visualized" / f"{slug(brief.target.title)}-{fingerprint(config)[:12]}"
+        root = asked.root or self.workflow.store.root / "visualized"
+        return root / f"{slug(brief.target.title)}-{fingerprint(config)[:12]}"
+
+
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """Return pairs of user and item of a CSV file with these two columns.
+
+    Raises:
+        DataError: it cannot be read, or has no such columns, or no rows.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"pairs {path}", f"cannot be read ({error})", "Give a CSV file.") from None
+    for line, row in enumerate(rows, 2):
+        if not (row.get("user") and row.get("item")):
+            remedy = "Columns are named user and item in the first line, and each row has both."
+            raise DataError(f"pairs {path}, line {line}", "has no user or no item", remedy)
+    if not rows:
+        raise DataError(f"pairs {path}", "has no rows", "Give a CSV file with columns user and item.")
+    return [(row["user"], row["item"]) for row in rows]

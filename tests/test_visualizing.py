@@ -288,6 +288,40 @@ def test_the_catalogue_s_pictures_are_marked_as_real(config: Path, tmp_path: Pat
     assert "real: Western Nr 3" in done.stdout
 
 
+def test_many_pairs_are_drawn_and_a_second_time_found(config: Path, tmp_path: Path) -> None:
+    pairs, out = tmp_path / "pairs.csv", tmp_path / "out"
+    pairs.write_text(f"user,item\n{RED},Western3\n{BLUE},Western Nr 3\n")
+    first = call(config, "--pairs", str(pairs), "--out", str(out), "-n", "1")
+    assert first.exit_code == 0, first.output
+    assert [line.split("  ")[0] for line in first.stdout.splitlines()] == [RED, BLUE]
+    before = {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*.png"))}
+    assert len(before) == 4
+    assert not any(b"reader-secret" in content for content in files(out).values())
+    again = call(config, "--pairs", str(pairs), "--out", str(out), "-n", "1", "--json")
+    assert [json.loads(line)["seconds"] for line in again.stdout.splitlines()] == [None, None]
+    assert before == {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*.png"))}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"user,item\n{RED},Western3\nnobody,Western3\n", "'nobody'"),
+        (f"user,item\n{RED},Western3\n{RED},absent\n", "'absent'"),
+        (f"reader,item\n{RED},Western3\n", "line 2"),
+        ("user,item\n", "no rows"),
+        (None, "cannot be read"),
+    ],
+)
+def test_mistaken_pairs_draw_nothing(config: Path, tmp_path: Path, text: str | None, message: str) -> None:
+    pairs, out = tmp_path / "pairs.csv", tmp_path / "out"
+    if text is not None:
+        pairs.write_text(text)
+    done = call(config, "--pairs", str(pairs), "--out", str(out))
+    assert done.exit_code == 2, done.output
+    assert message in done.output
+    assert not out.exists()
+
+
 class Real(Paint):
     """Shows what it was given."""
 
