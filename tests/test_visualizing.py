@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from recsys import health, visualizing
+from recsys import health, items, visualizing
 from recsys.cli import main
 from recsys.core.config import Settings
 from recsys.core.errors import ArtifactError
@@ -21,6 +21,7 @@ from recsys.visualizing import Asked, Visualizing
 from recsys.visuals import album
 from recsys.visuals.reader import opened
 from recsys.visuals.request import GeneratedVisual
+from recsys.visuals.shipped import FLOW, FOLDER
 from recsys.workflow import Workflow, read_config
 
 COLOURS = {"Drama": (200, 30, 30), "Horror": (30, 30, 200), "Western": (30, 180, 30)}
@@ -377,3 +378,18 @@ def test_the_settings_are_explained() -> None:
     assert {row["setting"] for row in health.settings_rows("visuals")} == {"generator", "options", "candidates"}
     assert "steps" in {row["setting"] for row in health.settings_rows("visuals.embedded")}
     assert {row["setting"] for row in health.settings_rows("visuals.catalogue")} == {"pool"}
+
+
+@pytest.mark.slow
+def test_the_embedded_generator_draws_with_the_weights_of_the_package(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (FOLDER / FLOW).is_file():
+        pytest.skip("the package has no weights yet")
+    monkeypatch.setattr(visualizing, "make_encoder", items.make_encoder)
+    one, two = (
+        drawn(config, tmp_path / name, "Western3", "visuals.generator=embedded", n=2, dial=0.5) for name in "ab"
+    )
+    assert files(one.folder) == files(two.folder)
+    assert one.pictures[0]["generator"].startswith("embedded")
+    assert Image.open(one.folder / one.pictures[0]["file"]).size == (128, 192)
