@@ -32,11 +32,13 @@ class Brief:
         target: the item.
         taste: keywords of the profile, and liked items.
         prompt: in words: the item's title and keywords, and those of the taste, each with its statement.
+        hidden: ids of items that the profile forbids: their pictures are not shown either.
     """
 
     target: VisualItem
     taste: VisualTaste
     prompt: Mapping[str, Any]
+    hidden: frozenset[str] = frozenset()
 
 
 class Briefing:
@@ -60,7 +62,9 @@ class Briefing:
         words = preference_keywords(current.profile, self.profiling.builder.concepts)
         past = self._past(self._liked(user, current.history, current.profile, row))
         taste = VisualTaste(tuple((one.words, one.weight) for one in words), past)
-        return Brief(self.items(np.array([row]))[0], taste, self._prompt(row, words, current.profile))
+        forbidden = self._meant([one.concept for one in current.profile.statements if one.forbidden])
+        hidden = frozenset(self.dataset.items[int(one)] for one in np.flatnonzero(forbidden))
+        return Brief(self.items(np.array([row]))[0], taste, self._prompt(row, words, current.profile), hidden)
 
     def check(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Refuse pairs of user and item of which one is unknown.
@@ -74,8 +78,9 @@ class Briefing:
             if row < 0:
                 raise DataError(f"user {user!r}", "not in the data set", "Check the ids of the pairs.")
 
+    @cached_property
     def everything(self) -> tuple[VisualItem, ...]:
-        """Return all items."""
+        """All items."""
         return self.items(np.arange(len(self.dataset.items)))
 
     def items(self, rows: np.ndarray) -> tuple[VisualItem, ...]:
@@ -107,8 +112,13 @@ class Briefing:
         if rated.any():
             rows = rows[~rated | (known.ratings >= np.median(known.ratings[rated]))]
         against = [one.concept for one in profile.statements if one.forbidden or _disliked(one)]
-        out = self.profiling.matcher.meant(against) if against else np.zeros(len(self.dataset.items), dtype=bool)
-        return rows[(rows != target) & ~out[rows]][-LIKED:]
+        return rows[(rows != target) & ~self._meant(against)[rows]][-LIKED:]
+
+    def _meant(self, concepts: Sequence[str]) -> np.ndarray:
+        """Return which items have one of these concepts, bool ``[n_items]``."""
+        if not concepts:  # else free words would load the text encoder for nothing
+            return np.zeros(len(self.dataset.items), dtype=bool)
+        return self.profiling.matcher.meant(concepts)
 
     def _past(self, rows: np.ndarray) -> tuple[VisualItem, ...]:
         """Return liked items; a picture among them that cannot be read is left out, for nobody asked for that item."""

@@ -116,7 +116,6 @@ class Visualizing:
         options = self.settings.options.get(self.settings.generator, {})
         self.generator: VisualGenerator = make_generator(self.settings.generator, options)
         self.briefing = Briefing(Profiling(workflow))
-        self._told = False  # whether a generator that asks for the catalogue has it
 
     def of(self, asked: Asked) -> Drawn:
         """Draw, choose and write; what was written before for the same request is not drawn again.
@@ -153,9 +152,9 @@ class Visualizing:
     def _chosen(self, asked: Asked, brief: Brief) -> tuple[int, list[GeneratedVisual]]:
         """Return how many candidates were drawn, and the best of them."""
         check_device(self.workflow.config.run.device)
-        if isinstance(self.generator, ReadsCatalogue) and not self._told:
-            self.generator.read_catalogue(self.briefing.everything())
-            self._told = True
+        if isinstance(self.generator, ReadsCatalogue):
+            shown = [one for one in self.briefing.everything if one.item_id not in brief.hidden]
+            self.generator.read_catalogue(shown)
         times, run = self.settings.candidates, self.workflow.run
         found = draw(self.generator, brief.target, brief.taste, n=asked.n, dial=asked.dial, times=times, run=run)
         vectors = self._encoded([one.image for one in found])
@@ -196,9 +195,9 @@ class Visualizing:
         """Return a folder named after the item and a hash of what the pictures depend on; the user is not in it."""
         config = {
             "item": brief.target.item_id, "keywords": brief.taste.keywords, "n": asked.n, "dial": asked.dial,
-            "history": [one.item_id for one in brief.taste.history], "data": self.workflow.data().key,
-            "visuals": self.settings.model_dump(mode="json"), "seed": self.workflow.run.seed,
-            "generator": self.generator.identity(),
+            "history": [one.item_id for one in brief.taste.history], "hidden": sorted(brief.hidden),
+            "data": self.workflow.data().key, "visuals": self.settings.model_dump(mode="json"),
+            "seed": self.workflow.run.seed, "generator": self.generator.identity(),
             "code": [source_key(type(self.generator)), source_key(Yardstick), source_key(Brief)],
         }  # fmt: skip
         root = asked.root or self.workflow.store.root / "visualized"

@@ -335,6 +335,15 @@ class Real(Paint):
         return [GeneratedVisual(one, target.item_id, run.key(number), dial, "real", told) for number in range(n)]
 
 
+def test_what_a_profile_forbids_is_not_shown_as_a_catalogue_s_picture_either(config: Path, tmp_path: Path) -> None:
+    user = "reader-secret-6"
+    done = CliRunner().invoke(main, ["profile", user, "--edit", "forbid genre:Horror", "-c", str(config), "-q"])
+    assert done.exit_code == 0, done.output
+    looking = Visualizing(workflow(config, "visuals.generator=test_visualizing:Real"))
+    looking.of(Asked(item="Western3", user=user, out=tmp_path / "made", n=1))
+    assert {one.rstrip("0123456789") for one in looking.generator.items} == {"Drama", "Western", "bare", "broken"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

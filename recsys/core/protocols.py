@@ -173,5 +173,5 @@ class ReadsCatalogue(Protocol):
     """A visual generator that shows pictures of the catalogue, or looks at them."""
 
     def read_catalogue(self, items: Sequence[VisualItem]) -> None:
-        """Take all items, once, before the first ``generate``."""
+        """Take the items that may be shown, before ``generate``; what a user forbids is not among them."""
         ...
