@@ -13,9 +13,9 @@ from recsys.rankers.training import TrainingSettings
 class SoftTokenSettings(TrainingSettings):
     """How a user becomes tokens, and how that is learned."""
 
-    epochs: int = Field(1, ge=0, description="Passes with the model in the loop at most; 0: the start is all.")
+    epochs: int = Field(0, ge=0, description="Passes with the model in the loop at most; 0: the start is all.")
     batch_size: int = Field(8, ge=2, description="Users a step: each title is read under each user's tokens.")
-    learning_rate: float = Field(1e-3, gt=0, description="Step size of Adam, with the model in the loop.")
+    learning_rate: float = Field(2e-5, gt=0, description="Step size of Adam, with the model in the loop.")
     patience: int = Field(1, ge=1, description="Validations without a new best before training stops.")
     tokens: int = Field(4, ge=1, description="Tokens that stand for a user.")
     prefix: int = Field(2, ge=0, description="Learned tokens before them, the same for all users.")
