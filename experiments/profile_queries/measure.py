@@ -32,7 +32,7 @@ from recsys.core.values import TEST, VALID, Histories, Split
 from recsys.evaluation.evaluator import evaluate
 from recsys.evaluation.significance import compare
 from recsys.evaluation.task import make_task
-from recsys.profiles.preference import first_held_out, strangers
+from recsys.profiles.preference import first_held_out, shuffled, strangers
 from recsys.profiles.queries import ItemSearch, QueryRanker, SearchSettings, coverage, diversity
 from recsys.querying import Querying
 from recsys.rankers.store import load_ranker
@@ -172,14 +172,8 @@ class Measuring:
     # -- measured on test --------------------------------------------------------------------------------------
 
     def shuffled(self, histories: Histories) -> Histories:
-        """Return histories as long, each item drawn from that of a user drawn at random among all the others."""
-        rng, train = self.workflow.run.rng("profile queries", "shuffled"), self.split.train
         users = make_task(self.drawn["test"], self.workflow.config.evaluation, "test").users
-        known, lists = np.flatnonzero(train.user_counts), []
-        for row, user in enumerate(users):
-            others = rng.choice(known[known != user], size=len(histories[row]))
-            lists.append([int(rng.choice(train.histories[other])) for other in others])
-        return Histories.of(lists, train.n_items)
+        return shuffled(self.split.train, users, histories, self.workflow.run.rng("profile queries", "shuffled"))
 
     def measure(self) -> dict[str, Any]:
         """Return what is chosen, the figures on test, and what searches are like."""

@@ -31,7 +31,7 @@ from recsys.core.values import TEST, VALID, Histories, Query, Split
 from recsys.evaluation.evaluator import evaluate, make_validator
 from recsys.evaluation.significance import bootstrap_interval, compare
 from recsys.preferring import Preferring
-from recsys.profiles.preference import first_held_out, popularity_matched, strangers, wins
+from recsys.profiles.preference import first_held_out, popularity_matched, shuffled, strangers, wins
 from recsys.profiles.rerank import SoftReranker
 from recsys.rankers.store import load_ranker
 from recsys.workflow import Workflow, read_config
@@ -72,13 +72,7 @@ class Measuring:
         self.fitted, self.split, self.run = self.preferring.fitted(), workflow.loaded_split, workflow.run
 
     def shuffled(self, users: np.ndarray, histories: Histories) -> Histories:
-        """Return histories as long, each item drawn from that of a user drawn at random among all the others."""
-        rng, train, lists = self.run.rng("soft tokens", "shuffled"), self.split.train, []
-        known = np.flatnonzero(train.user_counts)
-        for row, user in enumerate(users):
-            others = rng.choice(known[known != user], size=len(histories[row]))
-            lists.append([int(rng.choice(train.histories[other])) for other in others])
-        return Histories.of(lists, train.n_items)
+        return shuffled(self.split.train, users, histories, self.run.rng("soft tokens", "shuffled"))
 
     # -- preference --------------------------------------------------------------------------------------------
 

@@ -106,3 +106,19 @@ def wins(scores: np.ndarray) -> np.ndarray:
 def strangers(n: int, rng: np.random.Generator) -> np.ndarray:
     """Return for each of ``n`` users the number of another one, drawn at random."""
     return (np.arange(n) + rng.integers(1, max(n, 2), size=n)) % max(n, 1)
+
+
+def shuffled(train: Interactions, users: np.ndarray, histories: Histories, rng: np.random.Generator) -> Histories:
+    """Return histories as long, each item drawn from the history of a user drawn at random among all the others.
+
+    Args:
+        train: whose histories are drawn from.
+        users: whose ``histories`` are, ``[n]``.
+        histories: only their lengths count.
+        rng: of the draws.
+    """
+    known, lists = np.flatnonzero(train.user_counts), []
+    for row, user in enumerate(users):
+        others = rng.choice(known[known != user], size=len(histories[row]))
+        lists.append([int(rng.choice(train.histories[other])) for other in others])
+    return Histories.of(lists, train.n_items)

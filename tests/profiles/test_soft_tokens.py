@@ -16,6 +16,7 @@ from recsys.profiles.preference import (
     last_steps,
     matched_batches,
     popularity_matched,
+    shuffled,
     strangers,
     wins,
 )
@@ -266,3 +267,14 @@ def test_wins_and_strangers() -> None:
     np.testing.assert_allclose(wins(np.array([[1.0, 0.0, 1.0, 2.0, -1.0]])), [2.5 / 4])
     found = strangers(50, np.random.default_rng(0))
     assert (found != np.arange(50)).all()
+
+
+def test_shuffled_histories_are_as_long_and_of_others(world) -> None:
+    users = np.arange(20)
+    own = world.train.histories.take(users)
+    found = shuffled(world.train, users, own, np.random.default_rng(0))
+    np.testing.assert_array_equal(found.indptr, own.indptr)
+    taken = world.train.item_counts
+    assert (taken[found.items] > 0).all()
+    blocks = [np.unique(found[row] % 4) for row in range(20)]
+    assert np.mean([len(one) for one in blocks]) > 3  # of all tastes, where a user's own items are of one
