@@ -12,7 +12,7 @@ import numpy as np
 
 from recsys.core.artifact import Artifact, read_arrays, write_arrays
 from recsys.core.config import make_settings
-from recsys.core.errors import ConfigError, DataError
+from recsys.core.errors import ConfigError
 from recsys.core.fingerprint import source_key
 from recsys.core.protocols import Scorer
 from recsys.core.values import Histories
@@ -115,13 +115,8 @@ class Preferring:
         Raises:
             DataError: no such user or item.
         """
-        if user_id is None:
-            return self.preferred(Catalogue(self.workflow.dataset).find(liked))
-        (user,) = self.workflow.dataset.users.index([user_id])
-        if user < 0:
-            remedy = "Check the id, or name what somebody new likes."
-            raise DataError(f"user {user_id!r}", "not in the data set", remedy)
-        return self.preferred(self.workflow.loaded_split.train.histories[int(user)])
+        catalogue, train = Catalogue(self.workflow.dataset), self.workflow.loaded_split.train
+        return self.preferred(catalogue.history(user_id, liked, train))
 
     def preferred(self, history: Sequence[int]) -> Preferred:
         """Return what it prefers of the most taken items that are not in a history, oldest first."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from recsys.core.artifact import Artifact, read_arrays, write_arrays
 from recsys.core.config import make_settings
-from recsys.core.errors import ConfigError, DataError
+from recsys.core.errors import ConfigError
 from recsys.core.fingerprint import source_key
 from recsys.core.values import Histories
 from recsys.profiles.naming import clean_title
@@ -112,14 +112,8 @@ class Querying:
         Raises:
             DataError: no such user or item.
         """
-        if user_id is None:
-            return self.searched(Catalogue(self.workflow.dataset).find(liked))
-        (user,) = self.workflow.dataset.users.index([user_id])
-        if user < 0:
-            raise DataError(
-                f"user {user_id!r}", "not in the data set", "Check the id, or name what somebody new likes."
-            )
-        return self.searched(self.workflow.loaded_split.train.histories[int(user)])
+        catalogue, train = Catalogue(self.workflow.dataset), self.workflow.loaded_split.train
+        return self.searched(catalogue.history(user_id, liked, train))
 
     def searched(self, history: Sequence[int], each: int = 3) -> Searched:
         """Return the searches for somebody with this history, and the ``each`` new items that a search brings first."""

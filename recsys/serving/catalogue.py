@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recsys.core.errors import DataError, did_you_mean
-from recsys.core.values import Dataset
+from recsys.core.values import Dataset, Interactions
 
 YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
 CONDITION = re.compile(r"^(?P<not>!)?(?P<kind>[^:<>=!]+?)\s*(?P<op>>=|<=|>|<|:|=)\s*(?P<value>.+)$")
@@ -60,6 +60,20 @@ class Catalogue:
             DataError: an item that is neither, with the nearest titles.
         """
         return np.array([self._find(str(name)) for name in as_list(names)], dtype=np.int64)
+
+    def history(self, user_id: str | None, liked: Names, train: Interactions) -> np.ndarray:
+        """Return a user's items in ``train``, oldest first; without a user, what somebody new likes.
+
+        Raises:
+            DataError: no such user or item.
+        """
+        if user_id is None:
+            return self.find(liked)
+        (user,) = self.dataset.users.index([user_id])
+        if user < 0:
+            remedy = "Check the id, or name what somebody new likes."
+            raise DataError(f"user {user_id!r}", "not in the data set", remedy)
+        return train.histories[int(user)]
 
     def _find(self, name: str) -> int:
         if name in self.dataset.items:
