@@ -1,6 +1,7 @@
 """Write the lock files from pyproject.toml: every package pinned, every file hashed.
 
-    python tools/lock.py          needs uv; run it after a change of dependencies
+    python tools/lock.py              needs uv; run it after a change of dependencies: what is pinned stays so
+    python tools/lock.py --upgrade    newer versions of everything, within pyproject.toml
 
 requirements/tools.lock      uv, installed by pip
 requirements/torch-cpu.lock  torch's CPU build, where an index or PIP_FIND_LINKS has it
@@ -17,6 +18,7 @@ import hashlib
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -32,17 +34,19 @@ TORCH, UV = "torch==2.13.0", "uv==0.13.9"
 HEAD = "# Made by tools/lock.py from pyproject.toml. Do not edit.\n"
 
 
-def compile_lock(requirements: str, *options: str, find_links: bool = False) -> dict[str, str]:
-    """Return ``package -> its block`` of a hashed lock."""
-    environment = {name: value for name, value in os.environ.items() if name != "UV_FIND_LINKS"}
+def compile_lock(requirements: str, name: str, *options: str, find_links: bool = False) -> dict[str, str]:
+    """Return ``package -> its block`` of a hashed lock; pins of the file of that name are kept if they still fit."""
+    environment = {key: value for key, value in os.environ.items() if key != "UV_FIND_LINKS"}
     if find_links and environment.get("PIP_FIND_LINKS"):
         environment["UV_FIND_LINKS"] = environment["PIP_FIND_LINKS"]
     with tempfile.TemporaryDirectory() as folder:
-        source, overrides = Path(folder, "wanted.in"), Path(folder, "overrides.txt")
+        source, overrides, made = (Path(folder, one) for one in ("wanted.in", "overrides.txt", name))
         source.write_text(requirements)
         overrides.write_text(OVERRIDES)
+        if (kept := ROOT / "requirements" / name).is_file():
+            made.write_text(kept.read_text())  # uv prefers what its output file says already
         command = ["uv", "pip", "compile", str(source), "--override", str(overrides), "--generate-hashes"]
-        command += ["--python-version", "3.11", "--no-annotate", *options]
+        command += ["--python-version", "3.11", "--no-annotate", "--output-file", str(made), *sys.argv[1:], *options]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, cwd=ROOT)
     blocks = re.split(r"\n(?=[a-z0-9])", done.stdout)
     return {found[1]: block.rstrip() + "\n" for block in blocks if (found := re.match(r"([a-z0-9._-]+)==", block))}
@@ -57,12 +61,12 @@ def cpu_build() -> str:
 
 
 def main() -> None:
-    wanted = f"-e {ROOT}[dev,llm]\n"
-    rest = compile_lock(wanted, find_links=True)
+    wanted = f"-e {ROOT}[dev,llm,diffusers,judge]\n"
+    rest = compile_lock(wanted, "lock.txt", find_links=True)
     locks = {
-        "tools.lock": compile_lock(UV, "--no-deps"),
+        "tools.lock": compile_lock(UV, "tools.lock", "--no-deps"),
         "torch-cpu.lock": {"torch": cpu_build()},
-        "torch.lock": compile_lock(TORCH, "--universal"),
+        "torch.lock": compile_lock(TORCH, "torch.lock", "--universal"),
         "lock.txt": {name: block for name, block in rest.items() if name != "torch"},
     }
     for name, blocks in locks.items():
