@@ -31,7 +31,8 @@ def check_partition(split: Split) -> list[Count]:
     ``random`` and ``leave_last`` leave users with fewer than 3 interactions in train and
     every user something there; ``leave_last`` holds out at most one interaction a part
     and user, none older than what it is tested after; ``global_time`` has no train
-    interaction at or after a held-out one; ``cold_items`` shares no item between parts.
+    interaction at or after a held-out one; ``cold_items`` and ``item_parts`` share
+    no item between parts.
 
     Returns:
         what is allowed but worth knowing: sizes, interactions of users or items that train
@@ -112,6 +113,7 @@ _CHECKS = {
     "leave_last": _check_leave_last,
     "global_time": _check_time,
     "cold_items": _check_cold,
+    "item_parts": _check_cold,
     "given": _check_given,
 }
 

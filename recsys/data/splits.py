@@ -1,4 +1,4 @@
-"""Train, validation and test: five ways to split, each seeded, saved and checked to be what it claims."""
+"""Train, validation and test: six ways to split, each seeded, saved and checked to be what it claims."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import TEST, TRAIN, VALID, Dataset, Split
 from recsys.data.filters import stable_order
+from recsys.data.item_parts import part_of
 from recsys.data.partition import MIN_INTERACTIONS, check_partition, times_of
 
 __all__ = ["SplitSettings", "check_partition", "load_split", "make_split", "save_split"]
 
-Kind = Literal["random", "leave_last", "global_time", "cold_items", "given"]
+Kind = Literal["random", "leave_last", "global_time", "cold_items", "item_parts", "given"]
 FORMAT = 1
 
 
@@ -30,10 +31,11 @@ class SplitSettings(Settings):
 
     ``random``: per user, shuffled; ``leave_last``: each user's last is test and the one
     before is valid; ``global_time``: everything before a moment is train; ``cold_items``:
-    whole items are held out; ``given``: the split that came with the data.
+    whole items are held out, drawn; ``item_parts``: whole items, those that the embedded generator of pictures never
+    saw (test) and that it was validated on (valid), by a hash of their ids; ``given``: the split that came with the data.
     """
 
-    kind: Kind = Field("random", description="random, leave_last, global_time, cold_items or given")
+    kind: Kind = Field("random", description="random, leave_last, global_time, cold_items, item_parts or given")
     ratios: tuple[float, float, float] = Field(
         (0.8, 0.1, 0.1), description="train, valid and test share (random, global_time); 8:1:1 works too"
     )
@@ -133,6 +135,18 @@ def _cold_items(dataset: Dataset, settings: SplitSettings, rng: np.random.Genera
     return part_of_item[item]
 
 
+def _item_parts(dataset: Dataset, settings: SplitSettings, rng: np.random.Generator) -> np.ndarray:
+    """Items by a hash of their ids, whatever the seed (``item_parts``)."""
+    labels = {"train": TRAIN, "validation": VALID, "held_out": TEST}
+    part_of_item = np.array([labels[part_of(one)] for one in dataset.items], dtype=np.uint8)
+    found = part_of_item[dataset.interactions.item_idx]
+    if not {TRAIN, TEST} <= set(np.unique(found).tolist()):
+        raise DataError(
+            f"data set {dataset.name!r}", "by their ids all items fall into one part", "Choose another split."
+        )
+    return found
+
+
 def _given(dataset: Dataset, settings: SplitSettings, rng: np.random.Generator) -> np.ndarray:
     """The split that the source came with."""
     if dataset.part is None:
@@ -147,6 +161,7 @@ _MAKERS = {
     "leave_last": _leave_last,
     "global_time": _global_time,
     "cold_items": _cold_items,
+    "item_parts": _item_parts,
     "given": _given,
 }
 

@@ -54,6 +54,7 @@ SPLITS: Mapping[str, str] = {
     "leave_last": "the last item of each user for test, the one before for validation",
     "global_time": "by time: the newest interactions of all users are the test",
     "cold_items": "whole items taken out, so that nobody has taken them in train",
+    "item_parts": "whole items taken out by their ids: those that the embedded generator of pictures never saw",
     "given": "as given with the data",
 }
 

@@ -17,6 +17,7 @@ from recsys.core.config import make_settings
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.runtime import Run
 from recsys.core.values import TEST, TRAIN, VALID, Dataset, Interactions, Split, Vocabulary
+from recsys.data.item_parts import part_of
 from recsys.data.splits import SplitSettings, check_partition, load_split, make_split, save_split
 
 QUIET = Run(log=lambda message: None)
@@ -193,6 +194,17 @@ def test_cold_items_are_whole_and_as_many_as_asked(data, seed):
     assert sum(map(len, items)) == len(set.union(*items)) == present
     assert len(items[1]) == wanted // 2
     assert len(items[2]) == wanted - wanted // 2
+
+
+def test_item_parts_follow_from_ids_alone():
+    data = make_dataset(np.repeat(np.arange(4), 60), np.tile(np.arange(60), 4))
+    split = split_of(data, "item_parts")
+    wanted = np.array([{"train": 0, "validation": 1, "held_out": 2}[part_of(one)] for one in data.items])
+    assert set(wanted) == {0, 1, 2}
+    assert np.array_equal(split.part, wanted[data.interactions.item_idx])
+    assert np.array_equal(split.part, split_of(data, "item_parts", seed=5).part)
+    with pytest.raises(DataError, match="one part"):
+        split_of(make_dataset([0, 1, 0], [0, 0, 0]), "item_parts")
 
 
 def test_the_given_split_is_taken_as_it_is():

@@ -62,7 +62,7 @@ def test_hand_worked_evaluation(run):
     assert [query.histories[row].tolist() for row in range(2)] == [[0], []]
 
 
-@pytest.mark.parametrize("kind", ["random", "leave_last", "global_time", "cold_items", "given"])
+@pytest.mark.parametrize("kind", ["random", "leave_last", "global_time", "cold_items", "item_parts", "given"])
 def test_mask_and_history_of_every_kind_of_split(kind):
     split = random_split(kind)
     in_time = kind in ("leave_last", "global_time")

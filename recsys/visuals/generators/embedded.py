@@ -31,6 +31,7 @@ class EmbeddedSettings(BaseSettings):
     taste: float = Field(3.0, ge=0, description="Guidance by the taste, at the dial's 1; none at its 0.")
     history: int = Field(4, ge=1, description="Pictures of the history that are looked at.")
     keywords: int = Field(6, ge=1, description="Keywords that are read.")
+    without: tuple[str, ...] = Field((), description="Conditions or groups left out: what each is worth can be seen.")
     batch_size: int = Field(4, ge=1, description="Pictures drawn at a time.")
 
 
@@ -83,6 +84,7 @@ class EmbeddedGenerator:
         device, weights = run.torch_device(), self._weights
         weights.flow.to(device), weights.autoencoder.to(device)
         given, pixels = self._read(run).conditions(target, taste)
+        given = given.without(self.settings.without)
         start = None if pixels is None else weights.autoencoder.encode(to_signed(pixels[None]).to(device))
         strength = 1.0 if start is None else self.strength(dial)
         seeds, images = [run.key("visual", target.item_id, number) for number in range(n)], []
