@@ -15,7 +15,7 @@ import numpy as np
 from recsys.briefing import Brief, Briefing
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.fingerprint import fingerprint, source_key
-from recsys.core.protocols import ReadsCatalogue, VisualGenerator
+from recsys.core.protocols import ItemEncoder, ReadsCatalogue, VisualGenerator
 from recsys.items import make_encoder
 from recsys.items.sheet import Card
 from recsys.profiling import Profiling
@@ -109,13 +109,14 @@ class Visualizing:
     Args:
         workflow: the run; its section ``visuals`` names the generator. Items are encoded and profiles fitted first if
             need be.
+        briefing: of the same run, if there is one already.
     """
 
-    def __init__(self, workflow: Workflow) -> None:
+    def __init__(self, workflow: Workflow, briefing: Briefing | None = None) -> None:
         self.workflow, self.settings = workflow, workflow.config.visuals
         options = self.settings.options.get(self.settings.generator, {})
         self.generator: VisualGenerator = make_generator(self.settings.generator, options)
-        self.briefing = Briefing(Profiling(workflow))
+        self.briefing = briefing or Briefing(Profiling(workflow))
 
     def of(self, asked: Asked) -> Drawn:
         """Draw, choose and write; what was written before for the same request is not drawn again.
@@ -130,7 +131,7 @@ class Visualizing:
             return Drawn(folder, read_album(folder))
         check_folder(folder)
         started = time.perf_counter()
-        candidates, chosen = self._chosen(asked, brief)
+        candidates, chosen = self.chosen(asked, brief, times=self.settings.candidates)
         seconds = round(time.perf_counter() - started, 2)
         told = [self._sidecar(one, asked, brief, place) for place, one in enumerate(chosen, 1)]
         note, left = ("the item's own picture", "left: original") if brief.target.picture else ("", "left: no picture")
@@ -149,14 +150,18 @@ class Visualizing:
         for user, item in self.workflow.run.bar(pairs, "visualize"):
             yield self.of(replace(asked, user=user, item=item))
 
-    def _chosen(self, asked: Asked, brief: Brief) -> tuple[int, list[GeneratedVisual]]:
-        """Return how many candidates were drawn, and the best of them."""
+    def ready(self, brief: Brief) -> VisualGenerator:
+        """Return the generator, with the pictures that this brief allows it to show."""
         check_device(self.workflow.config.run.device)
         if isinstance(self.generator, ReadsCatalogue):
             shown = [one for one in self.briefing.everything if one.item_id not in brief.hidden]
             self.generator.read_catalogue(shown)
-        times, run = self.settings.candidates, self.workflow.run
-        found = draw(self.generator, brief.target, brief.taste, n=asked.n, dial=asked.dial, times=times, run=run)
+        return self.generator
+
+    def chosen(self, asked: Asked, brief: Brief, *, times: int) -> tuple[int, list[GeneratedVisual]]:
+        """Return how many candidates were drawn, ``times`` as many as asked for, and the best of them."""
+        generator, run = self.ready(brief), self.workflow.run
+        found = draw(generator, brief.target, brief.taste, n=asked.n, dial=asked.dial, times=times, run=run)
         vectors = self._encoded([one.image for one in found])
         return len(found), choose(found, self._yardstick(brief).scores(vectors, asked.dial), asked.n)
 
@@ -177,10 +182,11 @@ class Visualizing:
         return [*known, *(self._encoded(fresh) if fresh else [])]
 
     def _encoded(self, pictures: Sequence[Any]) -> np.ndarray:
-        return self._encoder.encode(list(pictures), "image", run=self.workflow.run)
+        return self.chooser.encode(list(pictures), "image", run=self.workflow.run)
 
     @cached_property
-    def _encoder(self) -> Any:
+    def chooser(self) -> ItemEncoder:
+        """The encoder that candidates are chosen by."""
         return make_encoder(YARDSTICK, "image", {})
 
     def _sidecar(self, one: GeneratedVisual, asked: Asked, brief: Brief, place: int) -> dict[str, Any]:
@@ -188,7 +194,7 @@ class Visualizing:
             "item": one.item_id, "title": brief.target.title, "place": place,
             "generated": one.given.get("generated", True), "prompt": dict(brief.prompt),
             "dial": asked.dial, "strength": one.dial, "seed": one.seed, "scores": dict(one.scores),
-            "chosen_by": f"z with {self._encoder.identity()}", "generator": one.generator, "given": dict(one.given),
+            "chosen_by": f"z with {self.chooser.identity()}", "generator": one.generator, "given": dict(one.given),
         }  # fmt: skip
 
     def _folder(self, asked: Asked, brief: Brief) -> Path:

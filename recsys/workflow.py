@@ -26,6 +26,7 @@ from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset,
 from recsys.data.pictures import relocated
 from recsys.data.splits import SplitSettings, load_split, make_split, save_split
 from recsys.evaluation.knockout import Knockout, knocked_out
+from recsys.evaluation.picture_cases import JudgeSettings
 from recsys.evaluation.task import EvaluationSettings
 from recsys.items import MODALITIES, make_encoder
 from recsys.items.describe import BudgetSettings
@@ -106,6 +107,7 @@ class RunConfig(Settings):
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="How rankers are measured.")
     llm: LanguageSettings = Field(LanguageSettings(), description="Who puts profiles into words.")
     visuals: VisualSettings = Field(VisualSettings(), description="Who draws items for users.")
+    judge: JudgeSettings = Field(JudgeSettings(), description="How pictures for users are judged.")
     run: RunSettings = Field(RunSettings(), description="Seed, device, folder of results.")
 
 

@@ -31,8 +31,8 @@ class SplitSettings(Settings):
 
     ``random``: per user, shuffled; ``leave_last``: each user's last is test and the one
     before is valid; ``global_time``: everything before a moment is train; ``cold_items``:
-    whole items are held out, drawn; ``item_parts``: whole items, those that the embedded generator of pictures never
-    saw (test) and that it was validated on (valid), by a hash of their ids; ``given``: the split that came with the data.
+    whole items are held out, drawn; ``item_parts``: whole items, by a hash of their ids: those that the embedded
+    generator of pictures never saw are test; ``given``: the split that came with the data.
     """
 
     kind: Kind = Field("random", description="random, leave_last, global_time, cold_items, item_parts or given")

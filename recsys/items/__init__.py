@@ -15,6 +15,7 @@ MODALITIES = ("text", "image")  # that encoders make; sources may bring others, 
 NAMES = {
     "minilm": "recsys.items.encoders.minilm:MiniLM",
     "efficientnet": "recsys.items.encoders.efficientnet:EfficientNetLite",
+    "efficientnet2": "recsys.items.encoders.efficientnet2:EfficientNetLite2",
     "sentence": "recsys.items.encoders.sentence:Sentence",
     "vision": "recsys.items.encoders.vision:Vision",
     "dual": "recsys.items.encoders.dual:Dual",

