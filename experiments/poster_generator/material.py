@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from recsys.core.artifact import read_arrays, write_arrays
+from recsys.core.artifact import read_arrays, write_arrays, write_json
 from recsys.items import make_encoder
 from recsys.items.images import ImageFault, decode, read_bytes
 from recsys.profiles import CONCEPT_SOURCES
@@ -19,6 +20,7 @@ from recsys.visuals.looks import look_words, spoken
 from recsys.visuals.parts import part_of
 from recsys.visuals.pixels import HEIGHT, WIDTH, fitted
 from recsys.visuals.reconstruction import encode_all
+from recsys.visuals.soft_training import Named
 from recsys.visuals.taste import TasteSpace
 from recsys.workflow import Workflow
 
@@ -99,15 +101,23 @@ class Material:
 
     def _made(self, autoencoder: Autoencoder) -> dict[str, np.ndarray]:
         features, pictures = self.workflow.features(("text", "image")), self.posters.pixels[self.rows]
-        words, vocabulary = self._words(pictures)
+        words, texts = self._words(pictures)
+        vocabulary = make_encoder("minilm", "text", {}).encode(texts, "text", run=self.workflow.run)
         return {
             "latents": encode_all(autoencoder, pictures), "text": features["text"][self.items],
             "picture": features["image"][self.items], "layout": layouts(pictures), "vocabulary": vocabulary,
             "words": np.concatenate(words), "ends": np.cumsum([len(one) for one in words]),
         }  # fmt: skip
 
-    def _words(self, pictures: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return each item's words as numbers, and the vectors of all words."""
+    def named(self, name: str) -> Named:
+        """Return titles of the items and the words of the vocabulary, made once; ``name`` is the autoencoder's."""
+        kept = self.folder / f"shelf-{name}-words.json"
+        if not kept.is_file():
+            write_json(kept, self._words(self.posters.pixels[self.rows])[1])
+        return Named(self.workflow.dataset.titles(self.items), json.loads(kept.read_text(encoding="utf-8")))
+
+    def _words(self, pictures: np.ndarray) -> tuple[list[np.ndarray], list[str]]:
+        """Return each item's words as numbers, and all words."""
         dataset, run = self.workflow.dataset, self.workflow.run
         world = ItemWorld(dataset.item_table, self.workflow.features(("text",)), self.train)
         found = [CONCEPT_SOURCES.load(name)().find(world, run=run) for name in SOURCES]
@@ -123,5 +133,4 @@ class Material:
         for row, look in enumerate(looks):
             told = member.indices[member.indptr[row] : member.indptr[row + 1]]
             words.append(np.concatenate([told, [number[one] for one in look if one in number]]).astype(np.int64))
-        vectors = make_encoder("minilm", "text", {}).encode([*texts, *map(spoken, kept)], "text", run=run)
-        return words, vectors
+        return words, [*texts, *map(spoken, kept)]

@@ -148,6 +148,12 @@ class Experiment:
 
         draw(self)
 
+    def soft(self) -> None:
+        """Train PMG's soft half through the flow, which stays as it is."""
+        from soft import SoftStage
+
+        SoftStage(self, SEED, TIMES)()
+
     def _facts(self, training: Training, settings: StepSettings) -> dict[str, Any]:
         facts = {
             "trained_on": TRAINED_ON, "steps": training.step, "cpu_s": round(training.cpu_s or training.spent()),
@@ -187,7 +193,7 @@ def error_at(model: FlowTransformer, latents: torch.Tensor, noise: torch.Tensor,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["autoencoder", "flow", "export", "sheet"])
+    parser.add_argument("stage", choices=["autoencoder", "flow", "export", "sheet", "soft"])
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()

@@ -56,6 +56,21 @@ class Shelf:
     vocabulary: np.ndarray
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Who and what an example was made of, for those that need it in words.
+
+    Attributes:
+        target: its row of the shelf.
+        user: the user's number, -1: nobody.
+        near: rows of the liked items that are most like the target, the most like it first, int64 ``[<= history]``.
+    """
+
+    target: int
+    user: int
+    near: np.ndarray
+
+
 def layouts(pictures: np.ndarray) -> np.ndarray:
     """Return the colours of 6 × 4 fields, float32 ``[n, 3, 6, 4]`` from -1 to 1, of uint8 ``[n, H, W, 3]``."""
     n, height, width = pictures.shape[:3]
@@ -121,6 +136,10 @@ class Examples:
 
     def of(self, targets: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, Conditions]:
         """Return the same for these rows of the shelf; users, histories and keywords are drawn."""
+        return self.drawn(targets, rng)[:2]
+
+    def drawn(self, targets: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, Conditions, list[Drawn]]:
+        """Return the same, and what each was made of."""
         shelf, chosen, n = self.shelf, self.settings, len(targets)
         picture_dim, text_dim = shelf.picture.shape[1], shelf.text.shape[1]
         made = {
@@ -130,17 +149,17 @@ class Examples:
             "keywords": np.zeros((n, chosen.keywords, text_dim), np.float32),
             "keyword_weights": np.zeros((n, chosen.keywords), np.float32),
         }  # fmt: skip
-        for row, target in enumerate(targets.tolist()):
-            self._fill(made, row, target, rng)
+        drawn = [self._fill(made, row, target, rng) for row, target in enumerate(targets.tolist())]
         made |= {name: np.nan_to_num(getattr(shelf, name)[targets]) for name in ("text", "picture", "layout")}
         latents = torch.from_numpy(shelf.latents[targets].astype(np.float32))
-        return latents, Conditions(**{name: torch.from_numpy(value) for name, value in made.items()})
+        return latents, Conditions(**{name: torch.from_numpy(value) for name, value in made.items()}), drawn
 
-    def _fill(self, made: Mapping[str, np.ndarray], row: int, target: int, rng: np.random.Generator) -> None:
+    def _fill(self, made: Mapping[str, np.ndarray], row: int, target: int, rng: np.random.Generator) -> Drawn:
         """Write what one example is given."""
         shelf, chosen = self.shelf, self.settings
         user, items = self._somebody(target, rng)
-        near = np.sort(nearest(shelf.text[target], shelf.text[items], chosen.history))
+        order = nearest(shelf.text[target], shelf.text[items], chosen.history)
+        near = np.sort(order)
         pictures = [one for one in items[near] if np.isfinite(shelf.picture[one]).all()]
         made["history"][row, : len(pictures)] = shelf.picture[pictures]
         made["history_weights"][row, : len(pictures)] = 1
@@ -150,6 +169,7 @@ class Examples:
         made["keyword_weights"][row, : len(words)] = weights
         told, seen = np.isfinite(shelf.text[target]).all(), np.isfinite(shelf.picture[target]).all()
         made["on"][row] = (told, seen, True, len(words) > 0, len(items) > 0, len(pictures) > 0)
+        return Drawn(target, user, items[order])
 
     def _somebody(self, target: int, rng: np.random.Generator) -> tuple[int, np.ndarray]:
         """Return a user who liked the target, and some of what else they liked, sorted; -1 and nothing: nobody."""

@@ -31,12 +31,15 @@ class Reader:
         keywords: words at most, the heaviest first.
         run: of the encoders.
         encoders: ``(text, picture)``; by default the built-in ones, loaded when something must be encoded.
+        soft: ``(target, taste, user vector, rows of the nearest liked items) -> [n, soft_dim]``, the soft half; by
+            default the user vector is what soft tokens are made from.
     """
 
     def __init__(
-        self, space: TasteSpace, history: int, keywords: int, *, run: Run, encoders: tuple[Any, Any] | None = None
-    ) -> None:
-        self.space, self.history, self.keywords, self.run = space, history, keywords, run
+        self, space: TasteSpace, history: int, keywords: int, *, run: Run, encoders: tuple[Any, Any] | None = None,
+        soft: Callable[[VisualItem, VisualTaste, np.ndarray, np.ndarray], np.ndarray] | None = None,
+    ) -> None:  # fmt: skip
+        self.space, self.history, self.keywords, self.run, self.soft = space, history, keywords, run, soft
         self._encoders = encoders
         self._text: Callable[[str], np.ndarray] = lru_cache(REMEMBERED)(self._encoded_text)
 
@@ -57,7 +60,7 @@ class Reader:
             given["layout"] = layouts(pixels[None])[0]
         if not given:
             raise DataError(f"item {target.item_id!r}", "has neither text nor picture", "There is nothing to draw.")
-        given |= self._words(taste.keywords) | self._past(text, taste)
+        given |= self._words(taste.keywords) | self._past(target, text, taste)
         return Conditions.of(**{name: torch.from_numpy(value[None]).float() for name, value in given.items()}), pixels
 
     def _words(self, keywords: Sequence[tuple[str, float]]) -> dict[str, np.ndarray]:
@@ -67,8 +70,8 @@ class Reader:
         weights = np.array([min(weight, 1.0) for _, weight in kept], dtype=np.float32)
         return {"keywords": np.stack([self._text(word) for word, _ in kept]), "keyword_weights": weights}
 
-    def _past(self, text: np.ndarray | None, taste: VisualTaste) -> dict[str, np.ndarray]:
-        """Return the history's pictures that are most like the target by their texts, and the user vector."""
+    def _past(self, target: VisualItem, text: np.ndarray | None, taste: VisualTaste) -> dict[str, np.ndarray]:
+        """Return the history's pictures that are most like the target by their texts, and what tells of the user."""
         found: dict[str, np.ndarray] = {}
         if taste.history:
             pairs = [self._vectors(one) for one in taste.history]
@@ -80,7 +83,10 @@ class Reader:
             seen = [one for one in near if np.isfinite(looks[one]).all()]
             if seen:
                 found["history"] = looks[seen]
-            found["soft"] = self.space.user(self.space.rows(texts, looks), near)[None]
+            rows = self.space.rows(texts, looks)
+            user = self.space.user(rows, near)
+            plain = self.soft is None or taste.soft is not None
+            found["soft"] = user[None] if plain else self.soft(target, taste, user, rows[near])
         if taste.soft is not None:
             found["soft"] = np.asarray(taste.soft, dtype=np.float32)
         return found

@@ -33,6 +33,11 @@ class EmbeddedSettings(BaseSettings):
     keywords: int = Field(6, ge=1, description="Keywords that are read.")
     without: tuple[str, ...] = Field((), description="Conditions or groups left out: what each is worth can be seen.")
     batch_size: int = Field(4, ge=1, description="Pictures drawn at a time.")
+    soft: str = Field(
+        "vector", pattern="^(vector|llm)$", description="The user as a vector, or as a language model's states."
+    )
+    language_model: str = Field("smollm", description="Of soft = llm: the one that its weights were learned with.")
+    language_options: dict[str, Any] = Field({}, description="Settings of that language model.")
 
 
 class EmbeddedGenerator:
@@ -49,14 +54,28 @@ class EmbeddedGenerator:
 
     def identity(self) -> str:
         """Return name and version of the weights."""
-        facts = self._weights.facts["flow"]
-        return f"embedded {facts.get('id', 'unnamed')} ({facts.get('steps', '?')} steps)"
+        facts, soft = self._weights.facts["flow"], ""
+        if self.settings.soft == "llm":
+            soft = f", soft half {self._half[1].get('id', 'unnamed')}"
+        return f"embedded {facts.get('id', 'unnamed')} ({facts.get('steps', '?')} steps{soft})"
+
+    @cached_property
+    def _folder(self) -> Path:
+        from recsys.visuals.shipped import FOLDER
+
+        return Path(self.settings.weights) if self.settings.weights else FOLDER
 
     @cached_property
     def _weights(self) -> Any:
-        from recsys.visuals.shipped import FOLDER, load_weights
+        from recsys.visuals.shipped import load_weights
 
-        return load_weights(Path(self.settings.weights) if self.settings.weights else FOLDER)
+        return load_weights(self._folder)
+
+    @cached_property
+    def _half(self) -> Any:
+        from recsys.visuals.soft_reading import read_soft
+
+        return read_soft(self._folder)
 
     def strength(self, dial: float) -> float:
         """Return how far towards noise a picture begins, from 0 to 1."""
@@ -77,6 +96,7 @@ class EmbeddedGenerator:
             ConfigError: ``n`` below 1 or a dial outside 0 to 1.
             DataError: a picture that cannot be read, or nothing to go by.
             ArtifactError: the weights are missing or damaged.
+            LanguageModelError: ``soft`` is llm and the language model is not installed.
         """
         from recsys.visuals.pixels import to_signed
 
@@ -123,8 +143,18 @@ class EmbeddedGenerator:
         if self._reader is None:
             from recsys.visuals.reader import Reader
 
-            self._reader = Reader(self._weights.space, self.settings.history, self.settings.keywords, run=run)
+            soft, chosen = self._soft(run), self.settings
+            self._reader = Reader(self._weights.space, chosen.history, chosen.keywords, run=run, soft=soft)
         return self._reader
+
+    def _soft(self, run: Run) -> Any:
+        """Return what makes a user's vectors with the language model, or nothing."""
+        if self.settings.soft == "vector":
+            return None
+        from recsys.visuals.soft_reading import SoftReader
+
+        chosen, flow = self.settings, self._weights.facts["flow"]
+        return SoftReader(*self._half, flow, chosen.language_model, chosen.language_options, run=run)
 
 
 def check(n: int, dial: float) -> None:
