@@ -154,6 +154,12 @@ class Experiment:
 
         SoftStage(self, SEED, TIMES)()
 
+    def prior(self) -> None:
+        """Train the prior of picture embeddings, measure it on validation items, and ship it."""
+        from prior import PriorStage
+
+        PriorStage(self, SEED)()
+
     def _facts(self, training: Training, settings: StepSettings) -> dict[str, Any]:
         facts = {
             "trained_on": TRAINED_ON, "steps": training.step, "cpu_s": round(training.cpu_s or training.spent()),
@@ -193,7 +199,7 @@ def error_at(model: FlowTransformer, latents: torch.Tensor, noise: torch.Tensor,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["autoencoder", "flow", "export", "sheet", "soft"])
+    parser.add_argument("stage", choices=["autoencoder", "flow", "export", "sheet", "soft", "prior"])
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()

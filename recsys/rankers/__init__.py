@@ -18,6 +18,7 @@ NAMES = {
     "mmssl": "recsys.rankers.mmssl:MMSSL",
     "sasrec": "recsys.rankers.sasrec:SASRec",
     "profile": "recsys.profiles.ranker:ProfileRanker",
+    "visual_prior": "recsys.visuals.ranker:VisualPrior",
     "recbole": "recsys.rankers.recbole:RecBole",
 }
 RANKERS = Registry("ranker", NAMES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ class EmbeddedGenerator:
     def __init__(self, settings: EmbeddedSettings | None = None) -> None:
         self.settings = settings or EmbeddedSettings()
         self._reader: Any = None
+        self.revise: Callable[[Any, Sequence[int], float], Any] | None = None  # (conditions, seeds, dial): of each
 
     def identity(self) -> str:
         """Return name and version of the weights."""
@@ -104,14 +105,14 @@ class EmbeddedGenerator:
         device, weights = run.torch_device(), self._weights
         weights.flow.to(device), weights.autoencoder.to(device)
         given, pixels = self._read(run).conditions(target, taste)
-        given = given.without(self.settings.without)
         start = None if pixels is None else weights.autoencoder.encode(to_signed(pixels[None]).to(device))
         strength = 1.0 if start is None else self.strength(dial)
         seeds, images = [run.key("visual", target.item_id, number) for number in range(n)], []
+        given = self.revise(given, seeds, dial) if self.revise else given.repeat(n)
+        given = given.without(self.settings.without).to(device)
         for first in range(0, n, self.settings.batch_size):
-            images += self._drawn(
-                seeds[first : first + self.settings.batch_size], given.to(device), start, dial, strength
-            )
+            part = slice(first, first + self.settings.batch_size)
+            images += self._drawn(seeds[part], given.take(part), start, dial, strength)
         told = {
             "keywords": dict(taste.keywords), "history": [one.item_id for one in taste.history],
             "strength": strength, "guidance": self.sampler(dial).guidance,
@@ -132,9 +133,7 @@ class EmbeddedGenerator:
         shape = (flow.settings.channels, flow.settings.rows, flow.settings.columns)
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         here = None if start is None else start.expand(n, -1, -1, -1)
-        latents = sample(
-            flow, noise.to(given.on.device), given.repeat(n), self.sampler(dial), start=here, strength=strength
-        )
+        latents = sample(flow, noise.to(given.on.device), given, self.sampler(dial), start=here, strength=strength)
         with torch.inference_mode():
             return to_pictures(self._weights.autoencoder.decode(latents))
 
