@@ -12,6 +12,7 @@ from recsys.core.registry import Registry
 NAMES = {
     "embedded": "recsys.visuals.generators.embedded:EmbeddedGenerator",
     "catalogue": "recsys.visuals.generators.catalogue:CatalogueGenerator",
+    "diffusers": "recsys.visuals.generators.diffusers:DiffusersGenerator",
     "prior": "recsys.visuals.generators.prior:PriorGenerator",
 }
 GENERATORS = Registry("visual generator", NAMES)
