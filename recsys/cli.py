@@ -438,6 +438,32 @@ def visualize(
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_text())
 
 
+@main.command(short_help="Whether pictures for users are true to the item and to the taste.")
+@run_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("judged"), show_default=True, help="Folder to write."
+)
+@click.option("--pairs", default=24, show_default=True, help="Pairs on the page of pictures.")
+def judge(workflow: Any, as_json: bool, out: Path, pairs: int) -> None:
+    """Draw pairs of users and items for nobody, for the user and for another user, and measure them.
+
+    The noise is the same, so that differences are the taste's. Items are those that train does not have, and an encoder
+    judges that neither draws nor chooses: likeness to the user's liked test pictures and to the item, with intervals;
+    the dial swept; conditions left out in turn; whether pictures tell whose they are; how real and how new they are.
+    Writes judge.json and pairs.png. Interrupted, the same command goes on where it was.
+
+    \b
+    Examples:
+      recsys judge -c run.toml --set split.kind=item_parts --set judge.users=50
+      recsys judge -c run.toml --set split.kind=item_parts --set visuals.generator=catalogue --out catalogue
+      recsys doctor --settings judge                           what can be set
+    """
+    from recsys.judging import Judging
+
+    found = Judging(workflow).report(out, pairs)
+    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_text())
+
+
 @main.command(short_help="List results, or describe one.")
 @click.argument("artifact", required=False)
 @click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
@@ -458,7 +484,7 @@ def show(artifact: str | None, artifacts: Path, verify: bool, as_json: bool) -> 
 
 @main.command()
 @click.option(
-    "--settings", help="Explain a section: data, split, items, evaluation, llm, visuals, run, or ranker.NAME."
+    "--settings", help="Explain a section: data, split, items, evaluation, llm, visuals, judge, run, or ranker.NAME."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(settings: str | None, as_json: bool) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from recsys.briefing import Brief
-from recsys.core.artifact import Artifact, read_arrays, write_arrays
-from recsys.core.errors import ConfigError
+from recsys.core.artifact import Artifact, commit, read_arrays, write_arrays, write_json
+from recsys.core.errors import ArtifactError, ConfigError
 from recsys.core.fingerprint import fingerprint, source_key
 from recsys.evaluation.picture_cases import Cases, Way, ways
 from recsys.evaluation.picture_verdict import Verdict
@@ -194,6 +194,23 @@ class Judging:
         sights = {way: (self.seen(way), self.pixels(way)) for way in ways}
         trained = np.flatnonzero(self.workflow.loaded_split.train.item_counts > 0)
         return Verdict(self.cases, sights, self.posters, trained, self.workflow.run)
+
+    def report(self, out: Path, pairs: int) -> Verdict:
+        """Measure, and write ``judge.json`` and ``pairs.png``.
+
+        Raises:
+            ArtifactError: the folder cannot be written.
+        """
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            found = self.verdict()
+            write_json(out / "judge.json", {"commit": commit(), "generator": self.generator.identity(),
+                                            "judge": self.encoder.identity(), **found.to_dict()})  # fmt: skip
+            (out / "pairs.png").write_bytes(self.page(pairs))
+        except OSError as error:
+            remedy = "Check its permissions and the space left, or give another one: --out FOLDER"
+            raise ArtifactError(f"folder {out}", error.strerror or str(error), remedy) from error
+        return found
 
     def page(self, pairs: int, shown: Sequence[str] = ("nobody", "own", "another")) -> bytes:
         """Return a contact sheet as PNG: the first item of some users as it is, and drawn these ways."""

@@ -176,14 +176,20 @@ class Experiment:
 
 
 def validation_of(examples: Examples, run: Run) -> Any:
-    """Return the flow's validation: posters, users, noise and times are the same each time."""
+    """Return the flow's validation: posters, users, noise and times are the same each time.
+
+    ``full``: all conditions; ``target``: without the taste; ``taste``: without the target; ``another``: the same with the
+    taste of somebody else; ``none``: without any.
+    """
     rows = examples.targets[run.rng("validation").permutation(len(examples.targets))[:VALIDATED]]
     latents, given = examples.of(rows, run.rng("validation", "examples"))
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(run.key("validation", "noise")))
 
     def validate(model: FlowTransformer) -> dict[str, float]:
         found = {}
-        for name, kept in (("full", given), ("target", given.without(["taste"])), ("none", given.without(["all"]))):
+        kinds = {"full": given, "target": given.without(["taste"]), "taste": given.without(["target"])}
+        kinds |= {"another": given.take(list(range(-1, len(given) - 1))).without(["target"])}
+        for name, kept in (kinds | {"none": given.without(["all"])}).items():
             errors = [error_at(model, latents, noise, time, kept) for time in TIMES]
             found[name] = float(np.mean(errors))
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,7 @@ TASTE = ("keywords", "soft", "history")
 class JudgeSettings(Settings):
     """Section ``[judge]``: whose pictures are drawn, in which ways, and who judges."""
 
+    part: Literal["valid", "test"] = Field("test", description="Whose likes and items judge; settings are for valid.")
     users: int = Field(200, ge=2, description="Users at most, drawn among those who can be judged by.")
     items: int = Field(3, ge=1, description="Items a user, drawn among test items that the user never took.")
     pictures: int = Field(1, ge=1, description="Pictures of each pair and way.")
@@ -100,18 +101,20 @@ class Cases:
         Raises:
             DataError: fewer than two users can be judged by.
         """
-        known, liked = (_liked(part, settings.liked, pictured) for part in (split.train, split.test))
+        judged = split.test if settings.part == "test" else split.valid
+        known, liked = (_liked(part, settings.liked, pictured) for part in (split.train, judged))
         may = [u for u in liked if len(liked[u]) >= settings.least and len(known.get(u, ())) >= settings.known]
         rng = Run(settings.seed).rng("judge")
         users = rng.permutation(np.array(sorted(may), dtype=np.int64))[: settings.users]
         if len(users) < 2:
-            cause = f"{len(users)} users like {settings.least} test and {settings.known} train items with pictures"
+            wanted = f"{settings.least} {settings.part} and {settings.known} train items"
+            cause = f"{len(users)} users like {wanted} with pictures"
             remedy = "Lower judge.least or judge.known, or take a data set with pictures: split.kind=item_parts."
             raise DataError("judge", cause, remedy)
         order = rng.permutation(len(users))
         others = np.empty_like(users)
         others[order] = users[np.roll(order, 1)]
-        held_out = np.flatnonzero((split.test.item_counts > 0) & (split.train.item_counts == 0) & pictured)
+        held_out = np.flatnonzero((judged.item_counts > 0) & (split.train.item_counts == 0) & pictured)
         took = split.dataset.interactions
         targets = [_targets(held_out, took.item_idx[took.user_idx == u], settings.items, rng) for u in users]
         return cls(users, others, np.array(targets), [liked[u] for u in users], [known[u] for u in users])
@@ -128,6 +131,6 @@ def _liked(part: Interactions, rating: float, pictured: np.ndarray) -> dict[int,
 def _targets(held_out: np.ndarray, taken: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     free = np.setdiff1d(held_out, taken)
     if len(free) < n:
-        cause = f"{len(free)} items with pictures are in test alone, and {n} a user are needed"
+        cause = f"{len(free)} items with pictures are in that part alone, and {n} a user are needed"
         raise DataError("judge", cause, "Choose a split that takes whole items out: split.kind=item_parts.")
     return rng.choice(free, n, replace=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from recsys.console import columns
 from recsys.core.runtime import Run
 from recsys.evaluation.picture_cases import Cases, Way
 from recsys.evaluation.pictures import (
@@ -208,13 +209,28 @@ class Verdict:
             "realness": self.realness(),
         }  # fmt: skip
 
+    def to_text(self) -> str:
+        """Return the main tables for the terminal."""
+        means = [{"way": way, **{name: value[0] for name, value in row.items()}} for way, row in self.means().items()]
+        gaps = [
+            {"difference": pair, "metric": name, "mean": gap["mean"], "p": gap["p"],
+             "95 % interval": f"{gap['low']:+.4f} to {gap['high']:+.4f}"}
+            for pair, row in self.gaps().items() for name, gap in row.items()
+        ]  # fmt: skip
+        whose = [
+            {name: row[name] for name in ("way", "pictures", "compares")} | {"hit@10": row["hit@10"][0],
+             "chance": row["chance of hit@10"], "mrr": row["mrr"][0]}
+            for row in self.whose()
+        ]  # fmt: skip
+        real = [{"kid": row["kid"][0], "copied": row["copied"], "way": way} for way, row in self.realness().items()]
+        swept = [
+            {"metric": name, "Spearman with the dial": row["spearman"], "within users": row["within"]}
+            for name, row in self.sweep().items() if name != "dials"
+        ]  # fmt: skip
+        parts = {"means over users": means, "paired differences": gaps, "the dial": swept, "whose is it?": whose,
+                 "real and new": real}  # fmt: skip
+        return "\n\n".join(f"{title}\n{columns(rows)}" for title, rows in parts.items() if rows)
+
 
 def _hits(ranks: Identified) -> dict[str, np.ndarray]:
     return {"hit@1": ranks.hit(1), "hit@10": ranks.hit(10), "mrr": ranks.reciprocal}
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as aligned lines, the first one as head."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

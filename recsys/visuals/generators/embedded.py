@@ -28,7 +28,7 @@ class EmbeddedSettings(BaseSettings):
     nearest: float = Field(0.3, ge=0, le=1, description="How far from the item's picture the dial's 0 goes.")
     farthest: float = Field(0.8, ge=0, le=1, description="How far its 1 does; at 1 nothing of the picture is kept.")
     target: float = Field(1.5, ge=0, description="Guidance by the target, at the dial's 0; 1 at its 1.")
-    taste: float = Field(3.0, ge=0, description="Guidance by the taste, at the dial's 1; none at its 0.")
+    taste: float = Field(3.0, ge=0, description="Pull of the taste by itself, at the dial's 1; none at its 0.")
     history: int = Field(4, ge=1, description="Pictures of the history that are looked at.")
     keywords: int = Field(6, ge=1, description="Keywords that are read.")
     without: tuple[str, ...] = Field((), description="Conditions or groups left out: what each is worth can be seen.")
@@ -85,8 +85,8 @@ class EmbeddedGenerator:
     def sampler(self, dial: float) -> SamplerSettings:
         """Return how a dial samples."""
         chosen = self.settings
-        target, taste = chosen.target + dial * (1 - chosen.target), chosen.taste * dial
-        return SamplerSettings(steps=chosen.steps, method=chosen.method, guidance={"target": target, "taste": taste})
+        guidance, pull = {"target": chosen.target + dial * (1 - chosen.target)}, {"taste": chosen.taste * dial}
+        return SamplerSettings(steps=chosen.steps, method=chosen.method, guidance=guidance, pull=pull)
 
     def generate(
         self, target: VisualItem, taste: VisualTaste, *, n: int, dial: float, run: Run
@@ -115,7 +115,7 @@ class EmbeddedGenerator:
             images += self._drawn(seeds[part], given.take(part), start, dial, strength)
         told = {
             "keywords": dict(taste.keywords), "history": [one.item_id for one in taste.history],
-            "strength": strength, "guidance": self.sampler(dial).guidance,
+            "strength": strength, "guidance": self.sampler(dial).guidance, "pull": self.sampler(dial).pull,
         }  # fmt: skip
         return [
             GeneratedVisual(image, target.item_id, seed, dial, self.identity(), told)
