@@ -178,8 +178,8 @@ class Experiment:
 def validation_of(examples: Examples, run: Run) -> Any:
     """Return the flow's validation: posters, users, noise and times are the same each time.
 
-    ``full``: all conditions; ``target``: without the taste; ``taste``: without the target; ``another``: the same with the
-    taste of somebody else; ``none``: without any.
+    ``full``: all conditions; ``target``: without the taste; ``taste``: without the target; ``another``: the same with
+    the taste of somebody else; ``none``: without any.
     """
     rows = examples.targets[run.rng("validation").permutation(len(examples.targets))[:VALIDATED]]
     latents, given = examples.of(rows, run.rng("validation", "examples"))

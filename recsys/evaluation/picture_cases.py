@@ -26,8 +26,8 @@ class JudgeSettings(Settings):
     pictures: int = Field(1, ge=1, description="Pictures of each pair and way.")
     dial: float = Field(0.5, ge=0, le=1, description="That the ways are compared at.")
     dials: tuple[float, ...] = Field((0.0, 0.25, 0.5, 0.75, 1.0), description="That are swept, the first item alone.")
-    without: tuple[str, ...] = Field(TASTE, description="Conditions that are left out in turn.")
-    candidates: int = Field(4, ge=0, description="Of which one is chosen, in two ways more; 0: not measured.")
+    without: tuple[str, ...] = Field(TASTE, description="Conditions left out in turn, the first item alone.")
+    candidates: int = Field(0, ge=0, description="Of which one is chosen, in two ways more; 0: not measured.")
     liked: float = Field(4.0, description="From this rating on an item is liked; all are where there are no ratings.")
     least: int = Field(5, ge=1, description="Liked test items with pictures that a user must have.")
     known: int = Field(10, ge=1, description="Liked train items with pictures that a user must have.")
@@ -59,12 +59,12 @@ class Way:
 
 def ways(settings: JudgeSettings, without: Sequence[str]) -> list[Way]:
     """Return all ways that these settings ask for, those that everything is compared with first."""
-    dial = settings.dial
+    dial, dials = settings.dial, sorted({*settings.dials, *([settings.dial] if without else [])})
     found = [Way(name, name, dial) for name in ("nobody", "own", "another")]
-    found += [Way(f"own at {value:g}", "own", value, first=True) for value in settings.dials]
+    found += [Way(f"own at {value:g}", "own", value, first=True) for value in dials]
     if settings.dials:
-        found.append(Way(f"nobody at {max(settings.dials):g}", "nobody", max(settings.dials), first=True))
-    found += [Way(f"own without {name}", "own", dial, without=name) for name in without]
+        found.append(Way(f"nobody at {max(dials):g}", "nobody", max(dials), first=True))
+    found += [Way(f"own without {name}", "own", dial, without=name, first=True) for name in without]
     if settings.candidates:
         chosen = [(whose, f"{whose}, chosen") for whose in ("own", "another")]
         found += [Way(name, whose, dial, candidates=settings.candidates) for whose, name in chosen]

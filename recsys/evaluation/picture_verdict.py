@@ -121,7 +121,8 @@ class Verdict:
     def gaps(self) -> dict[str, dict[str, Any]]:
         """Return the differences that the claims rest on, by ``first - second`` and metric."""
         pairs = [("own", "another"), ("own", "nobody"), ("own, chosen", "another, chosen"), ("own, chosen", "nobody")]
-        pairs += [("own", name) for name in self.sights if name.startswith("own without")]
+        cut = [sight.way for sight in self.sights.values() if sight.way.without]  # of the first item alone
+        pairs += [(f"own at {way.dial:g}", way.name) for way in cut]
         return {
             f"{first} - {second}": {metric: self.gap(first, second, metric) for metric in self.values[first]}
             for first, second in pairs

@@ -83,10 +83,10 @@ def flow_loss(
 def guided(model: Velocity, guidance: Mapping[str, float], pull: Mapping[str, float] | None = None) -> Velocity:
     """Return the velocity with conditions strengthened, each by what is lost without it, or by what it does alone.
 
-    v = v(all) + Σ (strength - 1) (v(all) - v(all but that one)) + Σ pull (v(that one alone) - v(nothing)): with strength
-    1 nothing changes, with 0 the condition has no effect, above 1 it has more than was learned. Strengths of several
-    groups add up. Beside the target's own picture a taste explains nothing, and the first sum is noise; the second
-    leads to pictures that are likelier for that taste than in general (composition of Liu et al., ECCV 2022).
+    v = v(all) + Σ (strength - 1) (v(all) - v(all but that one)) + Σ pull (v(that one alone) - v(nothing)): with
+    strength 1 nothing changes, with 0 the condition has no effect, above 1 it has more than was learned. Strengths of
+    several groups add up. Beside the target's own picture a taste explains nothing, and the first sum is noise; the
+    second leads to pictures that are likelier for that taste than in general (composition of Liu et al., ECCV 2022).
 
     Raises:
         ConfigError: no such condition.
