@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from recsys.core.artifact import read_arrays, write_arrays, write_json
+from recsys.data.item_parts import part_of
 from recsys.items import make_encoder
 from recsys.items.images import ImageFault, decode, read_bytes
 from recsys.profiles import CONCEPT_SOURCES
@@ -17,7 +18,6 @@ from recsys.profiles.concepts import Concepts, ItemWorld
 from recsys.visuals.autoencoder import Autoencoder
 from recsys.visuals.examples import Examples, ExampleSettings, Shelf, layouts
 from recsys.visuals.looks import look_words, spoken
-from recsys.visuals.parts import part_of
 from recsys.visuals.pixels import HEIGHT, WIDTH, fitted
 from recsys.visuals.reconstruction import encode_all
 from recsys.visuals.soft_training import Named

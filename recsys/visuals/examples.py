@@ -16,8 +16,8 @@ from pydantic import Field
 from recsys.core.config import Settings as BaseSettings
 from recsys.core.errors import DataError
 from recsys.core.values import Interactions
+from recsys.data.item_parts import Part, part_of
 from recsys.visuals.conditions import CONDITIONS, LAYOUT, Conditions
-from recsys.visuals.parts import Part, part_of
 from recsys.visuals.taste import TasteSpace, nearest
 
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from recsys.core.config import Settings
 from recsys.core.errors import ArtifactError
+from recsys.data.item_parts import RULE
 from recsys.visuals.autoencoder import Autoencoder
-from recsys.visuals.parts import RULE
 from recsys.visuals.taste import TasteSpace
 from recsys.visuals.transformer import FlowTransformer
 

@@ -13,10 +13,10 @@ from safetensors import safe_open
 
 from recsys.core.errors import ArtifactError, ConfigError
 from recsys.core.runtime import Run
+from recsys.data.item_parts import RULE
 from recsys.visuals import GENERATORS, make_generator
 from recsys.visuals.autoencoder import Autoencoder, AutoencoderSettings
 from recsys.visuals.conditions import CONDITIONS, ConditionSettings
-from recsys.visuals.parts import RULE
 from recsys.visuals.pixels import HEIGHT, WIDTH, fitted, to_signed
 from recsys.visuals.reader import Reader
 from recsys.visuals.request import VisualTaste

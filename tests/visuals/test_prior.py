@@ -255,7 +255,7 @@ def test_a_prior_of_another_space_is_refused(folder, tmp_path) -> None:
 
 
 def test_the_shipped_prior_is_small_and_fits_the_shipped_generator() -> None:
-    from recsys.visuals.parts import RULE
+    from recsys.data.item_parts import RULE
     from recsys.visuals.shipped import FOLDER
 
     prior, facts = load_prior()

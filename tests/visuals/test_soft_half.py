@@ -14,9 +14,9 @@ from visuals.soft_world import DIM, SIZES, WIDTH, language_model, started, told
 from recsys.core.errors import ConfigError
 from recsys.core.runtime import Run
 from recsys.core.values import Interactions
+from recsys.data.item_parts import part_of
 from recsys.visuals.conditions import CONDITIONS, Conditions, ConditionSettings
 from recsys.visuals.examples import Examples, Shelf
-from recsys.visuals.parts import part_of
 from recsys.visuals.soft_half import SoftHalf, Told, Trunk
 from recsys.visuals.soft_training import Comparison, Named, SoftTrainingSettings, soft_loss
 from recsys.visuals.taste import TasteSpace

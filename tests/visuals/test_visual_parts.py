@@ -7,8 +7,8 @@ import pytest
 
 from recsys.core.errors import DataError
 from recsys.core.values import Interactions
+from recsys.data.item_parts import RULE, part_of
 from recsys.visuals.examples import Examples, Shelf
-from recsys.visuals.parts import RULE, part_of
 from recsys.visuals.taste import TasteSpace
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from recsys.data.item_parts import RULE
 from recsys.visuals import make_generator
-from recsys.visuals.parts import RULE
 from recsys.visuals.pixels import HEIGHT, WIDTH
 from recsys.visuals.shipped import FOLDER, load_weights
 
