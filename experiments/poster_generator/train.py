@@ -31,17 +31,20 @@ from recsys.core.config import Settings, apply_overrides, make_settings, read_to
 from recsys.core.fingerprint import fingerprint
 from recsys.core.runtime import Run
 from recsys.visuals.autoencoder import Autoencoder, AutoencoderSettings
+from recsys.visuals.conditions import CONDITIONS
 from recsys.visuals.examples import Examples, ExampleSettings
 from recsys.visuals.flow import FlowSettings, flow_loss
 from recsys.visuals.perceptual import Perceptual
 from recsys.visuals.reconstruction import ReconstructionSettings, quality, train_autoencoder
 from recsys.visuals.shipped import AUTOENCODER, FLOW, FOLDER, load_weights, read_weights, save_weights
+from recsys.visuals.taste import TasteSpace
 from recsys.visuals.training import StepSettings, Training
 from recsys.visuals.transformer import FlowTransformer, TransformerSettings
 from recsys.workflow import Workflow, read_config
 
 HERE = Path(__file__).parent
 SEED = 0
+TYPICAL = 4096  # examples that the mean user vector is of
 VALIDATED, MEASURED = 48, 200  # posters that the autoencoder's log and its final figures are of
 TIMES = (0.2, 0.4, 0.6, 0.8)  # that the flow is validated at
 TRAINED_ON = "posters of MovieLens latest-small (research use; copyright of their studios)"
@@ -138,9 +141,16 @@ class Experiment:
         FOLDER.mkdir(exist_ok=True)
         if not (FOLDER / AUTOENCODER).is_file():
             (FOLDER / AUTOENCODER).write_bytes((self.folder / AUTOENCODER).read_bytes())
-        save_weights(FOLDER / FLOW, training.average, facts, self.examples[0].space.state())
+        save_weights(FOLDER / FLOW, training.average, facts, self.space().state())
         load_weights()
         print(facts)
+
+    def space(self) -> TasteSpace:
+        """Return the space of user vectors with the mean one, over examples of training."""
+        learned = self.examples[0]
+        _, given = learned.batch(TYPICAL, Run(SEED).rng("typical"))
+        known = given.soft[given.on[:, CONDITIONS.index("soft")], 0]  # [n, dim]
+        return TasteSpace({**learned.space.state(), "typical": known.mean(dim=0).numpy()})
 
     def sheet(self) -> None:
         """Draw sheets of samples beside the checkpoints: they hold real posters and stay there."""

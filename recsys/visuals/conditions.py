@@ -121,6 +121,16 @@ class Conditions:
         kept = members(names)
         return self.without([name for name in CONDITIONS if name not in kept])
 
+    def typical(self, user: np.ndarray | None) -> Conditions | None:
+        """Return somebody average in the place of the taste, and nothing else; ``None`` where one of them is unknown.
+
+        Args:
+            user: the mean user vector, ``[soft_dim]``.
+        """
+        if self.soft is None or user is None:
+            return None
+        return replace(self.only(["soft"]), soft=torch.from_numpy(user).to(self.soft).expand_as(self.soft))
+
     def dropped(
         self, rates: Mapping[str, float], everything: float, generator: torch.Generator, target: float = 0.0
     ) -> Conditions:

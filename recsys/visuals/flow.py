@@ -80,10 +80,15 @@ def flow_loss(
     return (model(noised(latents, noise, times), times, kept) - (noise - latents)).square().mean()
 
 
-def guided(model: Velocity, guidance: Mapping[str, float], pull: Mapping[str, float] | None = None) -> Velocity:
+def guided(
+    model: Velocity,
+    guidance: Mapping[str, float],
+    pull: Mapping[str, float] | None = None,
+    typical: Conditions | None = None,
+) -> Velocity:
     """Return the velocity with conditions strengthened, each by what is lost without it, or by what it does alone.
 
-    v = v(all) + Σ (strength - 1) (v(all) - v(all but that one)) + Σ pull (v(that one alone) - v(nothing)): with
+    v = v(all) + Σ (strength - 1) (v(all) - v(all but that one)) + Σ pull (v(that one alone) - v(typical)): with
     strength 1 nothing changes, with 0 the condition has no effect, above 1 it has more than was learned. Strengths of
     several groups add up. Beside the target's own picture a taste explains nothing, and the first sum is noise; the
     second leads to pictures that are likelier for that taste than in general (composition of Liu et al., ECCV 2022).
@@ -97,7 +102,7 @@ def guided(model: Velocity, guidance: Mapping[str, float], pull: Mapping[str, fl
 
     def velocity(latents: torch.Tensor, times: torch.Tensor, given: Conditions) -> torch.Tensor:
         variants = [given, *(given.without([name]) for name in used), *(given.only([name]) for name in alone)]
-        variants += [given.without(["all"])] if alone else []
+        variants += [given.without(["all"]) if typical is None else typical] if alone else []
         n = len(variants)
         found = model(latents.repeat(n, 1, 1, 1), times.repeat(n), Conditions.joined(variants)).chunk(n)
         full, total, others = found[0], found[0], iter(found[1:])
@@ -119,6 +124,7 @@ def sample(
     *,
     start: torch.Tensor | None = None,
     strength: float = 1.0,
+    typical: Conditions | None = None,
 ) -> torch.Tensor:
     """Return latents, like ``noise``.
 
@@ -129,6 +135,7 @@ def sample(
         settings: steps, method, guidance.
         start: latents of pictures to stay near, like ``noise``; none: pure noise is the start.
         strength: how far to go towards noise before coming back, from 0 (``start`` itself) to 1 (nothing of it).
+        typical: conditions of each that a pull leads away from, with the same fields; none: nothing.
 
     Raises:
         ConfigError: a strength outside 0 to 1, or below 1 without a start; conditions of another number.
@@ -139,7 +146,7 @@ def sample(
         raise ConfigError("strength", "a picture to stay near is missing", "Give start, or strength 1.")
     if len(given) != len(noise):
         raise ConfigError("conditions", f"{len(given)} for {len(noise)} pictures", "Give one for each.")
-    velocity = guided(model, settings.guidance, settings.pull)
+    velocity = guided(model, settings.guidance, settings.pull, typical)
     x = noise if start is None else (1 - strength) * start + strength * noise
     steps = max(1, round(settings.steps * strength)) if strength else 0
     times = torch.linspace(strength, 0, steps + 1).tolist()

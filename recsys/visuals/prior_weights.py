@@ -11,7 +11,7 @@ import torch
 from recsys.core.errors import ArtifactError
 from recsys.visuals.prior import Prior
 from recsys.visuals.shipped import FLOW, FOLDER, read_weights, save_weights
-from recsys.visuals.taste import TasteSpace
+from recsys.visuals.taste import NAMES, TasteSpace
 
 PRIOR = "prior.safetensors"
 ROUGH = 1e-2  # numbers of two spaces that differ by more are two spaces, not one rounded twice
@@ -34,9 +34,9 @@ def load_prior(folder: Path = FOLDER) -> tuple[Prior, dict[str, Any]]:
     """
     prior, facts, space = read_weights(folder / PRIOR, Prior)
     beside = _space_of(folder / FLOW)
-    same = space.keys() == beside.keys() and all(
-        one.shape == beside[name].shape and bool((one - beside[name]).abs().max() < ROUGH)
-        for name, one in space.items()
+    same = set(NAMES) <= space.keys() & beside.keys() and all(
+        space[name].shape == beside[name].shape and bool((space[name] - beside[name]).abs().max() < ROUGH)
+        for name in NAMES
     )
     if not same:
         raise ArtifactError(

@@ -21,11 +21,13 @@ class TasteSpace:
 
     Args:
         state: as ``fitted`` and ``state`` give it: ``text_mean [384]``, ``text_basis [384, dim]``, the same for
-            pictures, and ``scale [2 dim]``.
+            pictures, ``scale [2 dim]``, and ``typical [4 dim]``, the mean user vector, where it is known.
     """
 
     def __init__(self, state: Mapping[str, np.ndarray]) -> None:
         self._state = {name: np.asarray(state[name], dtype=np.float32) for name in NAMES}
+        typical = state.get("typical")
+        self.typical = None if typical is None else np.asarray(typical, dtype=np.float32)
 
     @classmethod
     def fitted(cls, text: np.ndarray, picture: np.ndarray, dim: int = 64) -> TasteSpace:
@@ -81,7 +83,7 @@ class TasteSpace:
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the numbers that it is made of."""
-        return dict(self._state)
+        return self._state | ({} if self.typical is None else {"typical": self.typical})
 
 
 def nearest(target: np.ndarray, texts: np.ndarray, n: int) -> np.ndarray:

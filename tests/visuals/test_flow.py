@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -147,6 +148,29 @@ def test_guidance_adds_up_and_zero_switches_off() -> None:
         + 2 * (full - made(x, times, known.without(["history"])))
     )
     assert torch.allclose(both, hand, atol=1e-5)
+
+
+def test_a_pull_leads_away_from_nothing_or_from_somebody_typical() -> None:
+    made, x, times, known = model(awake=True), latents(2), torch.tensor([0.3, 0.7]), given(2)
+    full, alone = made(x, times, known), made(x, times, known.without(["target"]))
+    nothing = made(x, times, known.without(["all"]))
+    pulled = guided(made, {"all": 1.0}, {"taste": 4.0})(x, times, known)
+    assert torch.allclose(pulled, full + 4 * (alone - nothing), atol=1e-4)
+    typical = known.typical(np.arange(6, dtype=np.float32))
+    assert typical.on.tolist() == [[name == "soft" for name in CONDITIONS]] * 2
+    pulled = guided(made, {}, {"taste": 4.0}, typical)(x, times, known)
+    assert torch.allclose(pulled, full + 4 * (alone - made(x, times, typical)), atol=1e-4)
+    assert known.typical(None) is None
+    assert Conditions.of(text=known.text).typical(np.zeros(6, np.float32)) is None
+
+
+def test_the_whole_target_is_dropped_as_often_as_asked() -> None:
+    known = given(4000)
+    kept = known.dropped({}, 0.0, torch.Generator().manual_seed(0), target=0.3).on
+    target = kept[:, [CONDITIONS.index(name) for name in ("text", "picture", "layout")]]
+    assert target.any(dim=1).equal(target.all(dim=1))
+    assert 0.27 < 1 - target[:, 0].float().mean() < 0.33
+    assert kept[:, CONDITIONS.index("soft")].all()
 
 
 def test_each_condition_has_an_effect_and_only_when_on() -> None:

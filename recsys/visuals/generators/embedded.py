@@ -133,7 +133,10 @@ class EmbeddedGenerator:
         shape = (flow.settings.channels, flow.settings.rows, flow.settings.columns)
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
         here = None if start is None else start.expand(n, -1, -1, -1)
-        latents = sample(flow, noise.to(given.on.device), given, self.sampler(dial), start=here, strength=strength)
+        latents = sample(
+            flow, noise.to(given.on.device), given, self.sampler(dial), start=here, strength=strength,
+            typical=given.typical(self._weights.space.typical),
+        )  # fmt: skip
         with torch.inference_mode():
             return to_pictures(self._weights.autoencoder.decode(latents))
 
