@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -79,18 +79,25 @@ class Judging:
 
     def drawn(self, way: Way) -> Artifact:
         """Return the pictures of all pairs, drawn one way; interrupted, it goes on where it was."""
+        if way not in self._drawn_ways:  # once a process, whatever happens to the code meanwhile
+            self._drawn_ways[way] = self.workflow.store.build(
+                "judged", way.name, config=self._config(way), parents=[self.workflow.split()], resumable=True,
+                write=lambda folder: self._write(folder, way),
+            )  # fmt: skip
+        return self._drawn_ways[way]
+
+    @cached_property
+    def _drawn_ways(self) -> dict[Way, Artifact]:
+        return {}
+
+    def _config(self, way: Way) -> dict[str, Any]:
         cases = self.cases
-        config = {
-            "way": way.name, "whose": way.whose, "dial": way.dial, "without": way.without, "first": way.first,
-            "candidates": way.candidates, "pictures": self.settings.pictures, "seed": self.workflow.run.seed,
+        return {
+            **asdict(way), "pictures": self.settings.pictures, "seed": self.workflow.run.seed,
             "pairs": fingerprint([cases.users.tolist(), cases.others.tolist(), cases.targets.tolist()]),
             "visuals": self.workflow.config.visuals.model_dump(mode="json"), "generator": self.generator.identity(),
             "code": [source_key(type(self.generator)), source_key(Brief), source_key(Keyword)],
         }  # fmt: skip
-        return self.workflow.store.build(
-            "judged", way.name, config=config, parents=[self.workflow.split()], resumable=True,
-            write=lambda folder: self._write(folder, way),
-        )  # fmt: skip
 
     def _write(self, folder: Path, way: Way) -> Mapping[str, Any]:
         pairs = list(self._pairs(way))
