@@ -28,7 +28,7 @@ class EmbeddedSettings(BaseSettings):
     nearest: float = Field(0.3, ge=0, le=1, description="How far from the item's picture the dial's 0 goes.")
     farthest: float = Field(0.8, ge=0, le=1, description="How far its 1 does; at 1 nothing of the picture is kept.")
     target: float = Field(1.0, ge=0, description="Guidance by the target, at the dial's 0; 1 at its 1.")
-    taste: float = Field(20.0, ge=0, description="Pull of the taste by itself, at the dial's 1; none at its 0.")
+    taste: float = Field(30.0, ge=0, description="Pull of the taste by itself, at the dial's 1; none at its 0.")
     history: int = Field(4, ge=1, description="Pictures of the history that are looked at.")
     keywords: int = Field(6, ge=1, description="Keywords that are read.")
     without: tuple[str, ...] = Field((), description="Conditions or groups left out: what each is worth can be seen.")
