@@ -20,7 +20,7 @@ from PIL import Image
 
 from recsys.briefing import Brief
 from recsys.core.artifact import Artifact, commit, read_arrays, write_arrays, write_json
-from recsys.core.errors import ArtifactError, ConfigError
+from recsys.core.errors import ArtifactError, ConfigError, DataError
 from recsys.core.fingerprint import fingerprint, source_key
 from recsys.evaluation.picture_cases import Cases, Way, ways
 from recsys.evaluation.picture_verdict import Verdict
@@ -74,7 +74,11 @@ class Judging:
     @cached_property
     def cases(self) -> Cases:
         """Who and what is judged."""
-        pictured = self.workflow.features(("image",)).present("image")
+        features = self.briefing.features
+        if "image" not in features:
+            remedy = "Choose a data set with pictures, such as ml-latest-small with posters."
+            raise DataError("judge", f"no item of {self.workflow.dataset.name} has a picture that can be read", remedy)
+        pictured = features.present("image")
         return Cases.of(self.workflow.loaded_split, self.settings, pictured)
 
     def drawn(self, way: Way) -> Artifact:
