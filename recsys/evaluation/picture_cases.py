@@ -125,6 +125,8 @@ def _liked(part: Interactions, rating: float, pictured: np.ndarray) -> dict[int,
     users, items = part.user_idx[good], part.item_idx[good]
     order = np.lexsort((items, users))
     names, starts = np.unique(users[order], return_index=True)
+    if not len(names):
+        return {}
     return dict(zip(names.tolist(), np.split(items[order].astype(np.int64), starts[1:]), strict=True))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,16 +130,18 @@ class Verdict:
         }
 
     def sweep(self) -> dict[str, Any]:
-        """Return means by dial, and Spearman's correlation of dial and metric: of the means, and within users."""
-        from scipy.stats import spearmanr
+        """Return means by dial, and Spearman's correlation of dial and metric: of the means, and within users.
 
+        It is None where the dial changes nothing.
+        """
         steps = sorted((one.way.dial, name) for name, one in self.sights.items() if name.startswith("own at "))
         dials, found = [dial for dial, _ in steps], {}
         for metric in self.values[steps[0][1]] if len(steps) > 1 else ():
             table = np.stack([self.values[name][metric] for _, name in steps], axis=1)  # [users, dials]
-            inner = [spearmanr(dials, row).statistic for row in table if np.ptp(row) > 0]
-            whole = float(spearmanr(dials, table.mean(axis=0)).statistic)
-            found[metric] = {"means": table.mean(axis=0).tolist(), "spearman": whole, "within": float(np.mean(inner))}
+            whole, inner = _spearman(dials, table.mean(axis=0)), [_spearman(dials, row) for row in table]
+            known = [one for one in inner if one is not None]
+            within = float(np.mean(known)) if known else None
+            found[metric] = {"means": table.mean(axis=0).tolist(), "spearman": whole, "within": within}
         return {"dials": dials, **found}
 
     def whose(self) -> list[dict[str, Any]]:
@@ -183,7 +185,7 @@ class Verdict:
         return told | {"chance of hit@1": ranks.chance(1), "chance of hit@10": ranks.chance(10)}
 
     def realness(self) -> dict[str, Any]:
-        """Return KID to held-out real pictures and its deviation, variety within a pair, and likeness to train's."""
+        """Return KID to real pictures but the targets, its deviation, variety within a pair, likeness to train's."""
         rng, found = self.run.rng("judge", "kid"), {}
         targets = np.unique(self.cases.targets)
         others = self.posters[np.setdiff1d(np.flatnonzero(np.isfinite(self.posters).all(axis=1)), targets)]
@@ -231,6 +233,15 @@ class Verdict:
         parts = {"means over users": means, "paired differences": gaps, "the dial": swept, "whose is it?": whose,
                  "real and new": real}  # fmt: skip
         return "\n\n".join(f"{title}\n{columns(rows)}" for title, rows in parts.items() if rows)
+
+
+def _spearman(dials: Sequence[float], values: np.ndarray) -> float | None:
+    """Return Spearman's correlation, None for values that are all the same."""
+    from scipy.stats import spearmanr
+
+    if np.ptp(values) <= 1e-12:  # means of equal values may differ in their last bit
+        return None
+    return float(spearmanr(dials, values).statistic)
 
 
 def _hits(ranks: Identified) -> dict[str, np.ndarray]:

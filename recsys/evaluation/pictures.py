@@ -21,21 +21,29 @@ class Identified:
     """How well pictures tell whom they were made for.
 
     Attributes:
-        ranks: 1 for the right user first, float64 ``[n]``; ties count by their middle.
+        better: users with a higher score than the right one, int ``[n]``.
+        equal: users with the same score, the right one among them, int ``[n]``; among them the order is guessed.
         users: among whom.
     """
 
-    ranks: np.ndarray
+    better: np.ndarray
+    equal: np.ndarray
     users: int
 
+    @property
+    def ranks(self) -> np.ndarray:
+        """1 for the right user first, float64 ``[n]``; ties count by their middle."""
+        return self.better + (self.equal + 1) / 2
+
     def hit(self, k: int) -> np.ndarray:
-        """Return whether the right user is among the first ``k``, float64 ``[n]``."""
-        return (self.ranks <= k).astype(np.float64)
+        """Return whether the right user is among the first ``k``, float64 ``[n]``; of ties the chance of it."""
+        return np.clip((k - self.better) / self.equal, 0, 1)
 
     @property
     def reciprocal(self) -> np.ndarray:
-        """One by the rank, float64 ``[n]``."""
-        return 1 / self.ranks
+        """One by the rank, float64 ``[n]``; of ties the mean."""
+        sums = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, self.users + 1))])  # of the first ranks
+        return (sums[self.better + self.equal] - sums[self.better]) / self.equal
 
     def chance(self, k: int) -> float:
         """Return the hit rate of guessing."""
@@ -68,7 +76,7 @@ def identified(scores: np.ndarray, own: np.ndarray) -> Identified:
     """
     right = scores[np.arange(len(scores)), own][:, None]
     better, equal = (scores > right).sum(axis=1), (scores == right).sum(axis=1)
-    return Identified(better + (equal + 1) / 2, scores.shape[1])
+    return Identified(better, equal, scores.shape[1])
 
 
 def kid(pictures: np.ndarray, real: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
@@ -110,10 +118,5 @@ def sign_flips(gaps: np.ndarray, rng: np.random.Generator, times: int = 10_000) 
     """Return the permutation p of a mean of paired differences ``[n]``, two-sided: own and other change places."""
     signs = rng.choice([-1.0, 1.0], size=(times, len(gaps)))
     means = np.abs(signs @ gaps) / len(gaps)
-    return float(((means >= abs(gaps.mean()) - 1e-15).sum() + 1) / (times + 1))
-
-
-def grey_levels(picture: np.ndarray) -> np.ndarray:
-    """Return a picture uint8 ``[H, W, 3]`` without its colours, in three equal channels."""
-    luma = np.round(picture.astype(np.float64) @ (0.299, 0.587, 0.114)).astype(np.uint8)
-    return np.repeat(luma[:, :, None], 3, axis=2)
+    slack = 1e-12 * np.abs(gaps).max()  # equal sums may differ in their last bit
+    return float(((means >= abs(gaps.mean()) - slack).sum() + 1) / (times + 1))
