@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -25,7 +25,9 @@ class JudgeSettings(Settings):
     items: int = Field(3, ge=1, description="Items a user, drawn among test items that the user never took.")
     pictures: int = Field(1, ge=1, description="Pictures of each pair and way.")
     dial: float = Field(0.5, ge=0, le=1, description="That the ways are compared at.")
-    dials: tuple[float, ...] = Field((0.0, 0.25, 0.5, 0.75, 1.0), description="That are swept, the first item alone.")
+    dials: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (0.0, 0.25, 0.5, 0.75, 1.0), description="That are swept, the first item alone."
+    )
     without: tuple[str, ...] = Field(TASTE, description="Conditions left out in turn, the first item alone.")
     candidates: int = Field(0, ge=0, description="Of which one is chosen, in two ways more; 0: not measured.")
     liked: float = Field(4.0, description="From this rating on an item is liked; all are where there are no ratings.")

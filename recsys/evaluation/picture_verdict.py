@@ -110,13 +110,16 @@ class Verdict:
             for way, values in self.values.items()
         }
 
-    def gap(self, first: str, second: str, metric: str) -> dict[str, float]:
-        """Return the mean of the paired differences of users, its 95 % interval, the permutation p, and a ratio."""
+    def gap(self, first: str, second: str, metric: str) -> dict[str, float | None]:
+        """Return the mean of the paired differences of users, its 95 % interval, the permutation p, and a ratio.
+
+        There is no ratio to nothing.
+        """
         one, two = self.values[first][metric], self.values[second][metric]
         low, high = bootstrap_interval(one - two)
         p = sign_flips(one - two, self.run.rng("judge", first, second, metric))
         return {"mean": float((one - two).mean()), "low": low, "high": high, "p": p,
-                "ratio": float(one.mean() / two.mean())}  # fmt: skip
+                "ratio": float(one.mean() / two.mean()) if two.mean() else None}  # fmt: skip
 
     def gaps(self) -> dict[str, dict[str, Any]]:
         """Return the differences that the claims rest on, by ``first - second`` and metric."""
