@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,18 @@ def test_who_and_what_is_judged(config: Path) -> None:
         assert not (taken | train) & set(targets.tolist())
         pictured = {split.dataset.items.index(["bare"])[0], split.dataset.items.index(["broken"])[0]}
         assert set(liked.tolist()) == set(split.test.item_idx[split.test.user_idx == user].tolist()) - pictured
+
+
+def test_where_there_are_ratings_only_good_ones_are_liked(config: Path) -> None:
+    split = judging(config).workflow.loaded_split
+    took = split.dataset.interactions
+    rated = replace(took, rating=np.where(took.item_idx % 2, 4.0, 3.5).astype(np.float32))
+    again = replace(split, dataset=replace(split.dataset, interactions=rated))
+    cases = Cases.of(again, JudgeSettings(items=2, least=1, known=1), np.ones(took.n_items, dtype=bool))
+    for user, liked, known in zip(cases.users, cases.liked, cases.known, strict=True):
+        for part, found in ((split.test, liked), (split.train, known)):
+            mine = part.item_idx[part.user_idx == user]
+            assert sorted(found) == sorted(mine[mine % 2 == 1])
 
 
 def test_settings_are_chosen_by_the_valid_part(config: Path) -> None:
