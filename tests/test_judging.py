@@ -154,8 +154,8 @@ def test_who_and_what_is_judged(config: Path) -> None:
         taken = set(data.item_idx[data.user_idx == user].tolist())
         assert len(set(targets.tolist())) == 2
         assert not (taken | train) & set(targets.tolist())
-        pictured = {split.dataset.items.index(["bare"])[0], split.dataset.items.index(["broken"])[0]}
-        assert set(liked.tolist()) == set(split.test.item_idx[split.test.user_idx == user].tolist()) - pictured
+        bare = {split.dataset.items.index(["bare"])[0], split.dataset.items.index(["broken"])[0]}
+        assert set(liked.tolist()) == set(split.test.item_idx[split.test.user_idx == user].tolist()) - bare
 
 
 def test_where_there_are_ratings_only_good_ones_are_liked(config: Path) -> None:
@@ -245,7 +245,10 @@ def test_what_cannot_be_judged_is_told(config: Path, tmp_path: Path, setting: st
 
 def test_a_file_in_the_place_of_the_folder_is_told_before_anything_is_drawn(config: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
+    drawings = config.parent / "artifacts" / "judged"
+    before = len(list(drawings.glob("*")))
     done = call(config, tmp_path / "file", "judge.seed=9")
+    assert len(list(drawings.glob("*"))) == before
     assert done.exit_code == 2, done.output
     assert "--out FOLDER" in done.output
     assert "Traceback" not in done.output
