@@ -225,21 +225,24 @@ class Judging:
 
     def page(self, pairs: int, shown: Sequence[str] = ("nobody", "own", "another")) -> bytes:
         """Return a contact sheet as PNG: the first item of some users as it is, and drawn these ways."""
-        ways = [way for name in shown for way in self.ways if way.name == name]
+        drawn = {way.name: self._first(way) for name in shown for way in self.ways if way.name == name}
         rows, titles = [], self.workflow.dataset.titles(self.cases.targets[:, 0])
-        step = self.cases.targets.shape[1]
+        originals = self.briefing.items(self.cases.targets[:, 0])
         with tempfile.TemporaryDirectory() as folder:
             for user in range(min(pairs, len(self.cases.users))):
-                files = []
-                for way in ways:
-                    path = Path(folder, f"{user}-{way.name}.png")
-                    Image.fromarray(self.pictures(way)[user * (1 if way.first else step), 0]).save(path)
-                    files.append(Card(way.name, str(path)))
-                own = self.briefing.items(self.cases.targets[user, :1])[0]
-                rows.append(Row(Card(titles[user], str(own.picture), self._words(user)), files))
+                cards = []
+                for name, pictures in drawn.items():
+                    path = Path(folder, f"{user}-{name}.png")
+                    Image.fromarray(pictures[user]).save(path)
+                    cards.append(Card(name, str(path)))
+                rows.append(Row(Card(titles[user], str(originals[user].picture), self._words(user)), cards))
             return contact_sheet(
                 rows, "Pictures for users", f"{self.generator.identity()}, dial {self.settings.dial:g}"
             )
+
+    def _first(self, way: Way) -> np.ndarray:
+        """Return the first picture of each user's first item, uint8 ``[users, H, W, 3]``."""
+        return self.pictures(way)[:: 1 if way.first else self.cases.targets.shape[1], 0]
 
     def _words(self, user: int) -> str:
         data = self.workflow.dataset
