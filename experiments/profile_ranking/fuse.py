@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,12 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy is imported
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import numpy as np
 
 from recsys.core.artifact import commit, versions, write_json
-from recsys.core.protocols import Ranker
-from recsys.core.values import Histories, ItemFeatures, Query
+from recsys.core.values import ItemFeatures
 from recsys.evaluation.evaluator import evaluate, make_validator
 from recsys.evaluation.significance import compare
-from recsys.profiles.preference import strangers
+from recsys.profiles.preference import Another, strangers
 from recsys.rankers.store import load_ranker, make_ranker
 from recsys.workflow import Workflow, read_config
 
@@ -39,18 +37,6 @@ DATA = {
 MEMBERS = ({"name": "ease"}, {"name": "rp3beta"}, {"name": "lightgcn"})
 PROFILE = {"name": "profile"}
 METRICS = ("recall@20", "ndcg@20")
-
-
-@dataclass(frozen=True)
-class Another:
-    """A ranker that is shown another user's history."""
-
-    ranker: Ranker
-    histories: Histories
-    of: np.ndarray
-
-    def score(self, query: Query) -> np.ndarray:
-        return self.ranker.score(Query(self.histories.take(self.of[query.user_idx]), np.full(len(query), -1)))
 
 
 class Fusing:

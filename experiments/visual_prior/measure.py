@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,10 @@ import numpy as np
 
 from recsys.core.artifact import commit, versions, write_json
 from recsys.core.protocols import Ranker
-from recsys.core.values import Histories, Query
 from recsys.evaluation.evaluator import evaluate, make_validator
 from recsys.evaluation.permutation import swap_test
 from recsys.evaluation.significance import compare
-from recsys.profiles.preference import strangers
+from recsys.profiles.preference import Another, strangers
 from recsys.rankers.store import load_ranker, make_ranker
 from recsys.visuals.drawing import mean_directions
 from recsys.visuals.likes import user_vectors
@@ -40,18 +39,6 @@ GRID = {"guidance": (1.5, 3.0, 6.0), "temperature": (0.05, 0.1, 0.3)}
 EASE = {"name": "ease", "regularisation": 200}  # as latest_small_random chose
 NEIGHBOURS = (10, 50, 200)
 LIKED = 4.0
-
-
-@dataclass(frozen=True)
-class Another:
-    """A ranker that is shown another user's history."""
-
-    ranker: Ranker
-    histories: Histories
-    of: np.ndarray
-
-    def score(self, query: Query) -> np.ndarray:
-        return self.ranker.score(Query(self.histories.take(self.of[query.user_idx]), np.full(len(query), -1)))
 
 
 class Measuring:

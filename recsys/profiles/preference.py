@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys.core.errors import DataError
-from recsys.core.values import Histories, Interactions
+from recsys.core.protocols import Scorer
+from recsys.core.values import Histories, Interactions, Query
 
 NEAREST = 100  # items of like popularity that others are drawn among
 
@@ -101,6 +102,25 @@ def wins(scores: np.ndarray) -> np.ndarray:
     """Return the share of others that the first column lies above, ties half, float64 ``[n]``."""
     first, others = scores[:, :1], scores[:, 1:]
     return ((first > others) + 0.5 * (first == others)).mean(axis=1)
+
+
+@dataclass(frozen=True)
+class Another:
+    """A ranker that is shown another user's history: what is gained by the own one must be lost.
+
+    Attributes:
+        ranker: folds in anybody.
+        histories: of all users.
+        of: whose each user is shown, int64 ``[n_users]``, such as ``strangers`` draws.
+    """
+
+    ranker: Scorer
+    histories: Histories
+    of: np.ndarray
+
+    def score(self, query: Query) -> np.ndarray:
+        """Return scores of all items, ``[n, n_items]``."""
+        return self.ranker.score(Query(self.histories.take(self.of[query.user_idx]), np.full(len(query), -1)))
 
 
 def strangers(n: int, rng: np.random.Generator) -> np.ndarray:
