@@ -61,7 +61,8 @@ class Briefing:
         current = self.profiling.newcomer(liked) if user is None else self.profiling.current(user)
         words = preference_keywords(current.profile, self.profiling.builder.concepts)
         past = self._past(self._liked(user, current.history, current.profile, row))
-        taste = VisualTaste(tuple((one.words, one.weight) for one in words), past)
+        keywords = tuple((one.words, one.weight) for one in words)
+        taste = VisualTaste(keywords, past, everybody=self._everybody)
         forbidden = self._meant([one.concept for one in current.profile.statements if one.forbidden])
         hidden = frozenset(self.dataset.items[int(one)] for one in np.flatnonzero(forbidden))
         return Brief(self.items(np.array([row]))[0], taste, self._prompt(row, words, current.profile), hidden)
@@ -98,6 +99,17 @@ class Briefing:
     def features(self) -> ItemFeatures:
         """Vectors that the run's encoders made."""
         return encoded(self.workflow.items())
+
+    @cached_property
+    def _everybody(self) -> dict[str, np.ndarray]:
+        """Return the mean vector of pictures, each as often as train has its item: what users have in common."""
+        if "image" not in self.features:
+            return {}
+        taken, shown = self.workflow.loaded_split.train.item_counts, self.features.present("image")
+        if not taken[shown].any():
+            return {}
+        mean = np.average(self.features["image"][shown], axis=0, weights=taken[shown])
+        return {self.workflow.config.items.encoder_of("image"): mean}
 
     def _liked(self, user: str | None, history: Sequence[int], profile: UserProfile, target: int) -> np.ndarray:
         """Return the latest liked items, int64; never the target, nor what the profile forbids or dislikes.

@@ -126,7 +126,7 @@ class Judging:
         data, n = self.workflow.dataset, self.settings.pictures
         brief = self.briefing.of(data.items[item], data.users[user])
         if way.whose == "nobody":
-            brief = replace(brief, taste=VisualTaste())
+            brief = replace(brief, taste=VisualTaste(everybody=brief.taste.everybody))
         visualizing = self._leaving_out(way.without)
         if way.candidates:
             asked = Asked(item=brief.target.item_id, user=data.users[user], n=n, dial=way.dial)

@@ -21,12 +21,11 @@ from recsys.items.sheet import Card
 from recsys.profiling import Profiling
 from recsys.visuals import make_generator
 from recsys.visuals.album import SHEET, check_folder, kind_of, read_album, scores_text, slug, write_album
-from recsys.visuals.request import GeneratedVisual, VisualItem
-from recsys.visuals.selection import Yardstick, choose, draw
+from recsys.visuals.request import GeneratedVisual
+from recsys.visuals.selection import YARDSTICK, Yardstick, choose, draw
 from recsys.workflow import Workflow, check_device
 
 DIAL = 0.5
-YARDSTICK = "efficientnet"  # the encoder that chooses; an evaluation must take another
 
 
 @dataclass(frozen=True)
@@ -162,24 +161,9 @@ class Visualizing:
         """Return how many candidates were drawn, ``times`` as many as asked for, and the best of them."""
         generator, run = self.ready(brief), self.workflow.run
         found = draw(generator, brief.target, brief.taste, n=asked.n, dial=asked.dial, times=times, run=run)
+        yardstick = Yardstick.of(brief.target, brief.taste, self._encoded)
         vectors = self._encoded([one.image for one in found])
-        return len(found), choose(found, self._yardstick(brief).scores(vectors, asked.dial), asked.n)
-
-    def _yardstick(self, brief: Brief) -> Yardstick:
-        own, liked = self._seen([brief.target]), self._seen(brief.taste.history)
-        features, known = self.briefing.features, self.workflow.config.items.image == YARDSTICK
-        centre = np.zeros(1)
-        if known and "image" in features:
-            centre = features["image"][features.present("image")].mean(axis=0)
-        return Yardstick(own[0] if own else None, np.array(liked), centre)
-
-    def _seen(self, items: Sequence[VisualItem]) -> list[np.ndarray]:
-        """Return vectors of the items' pictures, those that are not known encoded."""
-        from recsys.visuals.reader import opened
-
-        known = [one.vectors[YARDSTICK] for one in items if YARDSTICK in one.vectors]
-        fresh = [opened(one) for one in items if one.picture is not None and YARDSTICK not in one.vectors]
-        return [*known, *(self._encoded(fresh) if fresh else [])]
+        return len(found), choose(found, yardstick.scores(vectors, asked.dial), asked.n)
 
     def _encoded(self, pictures: Sequence[Any]) -> np.ndarray:
         return self.chooser.encode(list(pictures), "image", run=self.workflow.run)

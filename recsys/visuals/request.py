@@ -39,11 +39,14 @@ class VisualTaste:
         history: liked items, never the target.
         soft: states of a language model that soft tokens are made from, ``[n, soft_dim]``; ``None``: the generator
             makes a user vector from the history.
+        everybody: by name of the encoder, the mean vector of the pictures that people take: what it tells is not this
+            user's alone.
     """
 
     keywords: tuple[tuple[str, float], ...] = ()
     history: tuple[VisualItem, ...] = ()
     soft: np.ndarray | None = None
+    everybody: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,25 @@ class TestEmbedded(GeneratorContract):
         assert apart.max() <= 1  # batches of other sizes round otherwise
 
 
+def test_the_balance_guides_and_reads_only_what_is_not_left_out(folder, run) -> None:
+    def drawn(taste: VisualTaste, **options: Any) -> np.ndarray:
+        chosen = {"weights": str(folder), "steps": 2, "eye": 64, "taste": 0.0, **options}
+        (made,) = make_generator("embedded", chosen).generate(item(), taste, n=1, dial=0.9, run=run)
+        return np.asarray(made.image, dtype=int)
+
+    own, other = TASTE, VisualTaste((), (item("21"),))
+    apart = np.abs(drawn(own, without=["taste"]) - drawn(other, without=["taste"])).max()
+    assert apart == 0  # the history is left out, of conditions and of guidance
+    left = ["keywords", "soft"]
+    assert np.abs(drawn(own, without=left) - drawn(own, without=left, balance=0.0)).max() > 0
+    assert np.abs(drawn(own, without=left) - drawn(other, without=left)).max() > 0
+    unlike = item(vectors=item("8").vectors)  # pixels are the same, the vector is not
+    (bare,) = make_generator("embedded", {"weights": str(folder), "steps": 2, "eye": 64, "without": ["all"]}).generate(
+        unlike, TASTE, n=1, dial=0.9, run=run
+    )
+    assert np.abs(np.asarray(bare.image, dtype=int) - drawn(own, without=["all"])).max() == 0
+
+
 def test_missing_damaged_and_mixed_weights_are_named(folder, tmp_path, run) -> None:
     empty = make_generator("embedded", {"weights": str(tmp_path)})
     with pytest.raises(ArtifactError, match="Install"):

@@ -51,13 +51,13 @@ def test_without_a_taste_the_target_decides_and_the_other_way_round() -> None:
 def test_scores_by_hand() -> None:
     (one,) = Yardstick(TARGET, np.stack([RED, BLUE]), NOTHING).scores(np.array([RED * 3]), 0.25)
     assert one["d_target"] == pytest.approx(0.5)
-    assert one["d_pref"] == pytest.approx(0.75)  # the mean of 1 and 0 is a cosine of a half
-    assert one["z"] == pytest.approx(0.25 * np.log(0.75) + 0.75 * np.log(0.5), abs=1e-5)
+    assert one["d_pref"] == pytest.approx((1 + 0.5**0.5) / 2, abs=1e-6)  # the direction between red and blue
+    assert one["z"] == pytest.approx(0.25 * np.log((1 + 0.5**0.5) / 2) + 0.75 * np.log(0.5), abs=1e-5)
 
 
-def test_only_the_nearest_liked_pictures_count_and_what_all_share_does_not() -> None:
-    liked = np.stack([RED] * 5 + [BLUE] * 50)
-    assert Yardstick(TARGET, liked, NOTHING).scores(RED[None], 1.0)[0]["d_pref"] == pytest.approx(1.0)
+def test_liked_pictures_count_alike_and_what_all_share_does_not() -> None:
+    liked = np.stack([RED, BLUE * 9])
+    assert Yardstick(TARGET, liked, NOTHING).scores((RED + BLUE)[None], 1.0)[0]["d_pref"] == pytest.approx(1.0)
     common = np.array([0.0, 0.0, 9.0])
     apart = Yardstick(TARGET + common, (RED + common)[None], common).scores((RED + common)[None], 0.5)[0]
     assert (apart["d_pref"], apart["d_target"]) == (pytest.approx(1.0), pytest.approx(0.5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ class EmbeddedSettings(BaseSettings):
     farthest: float = Field(0.8, ge=0, le=1, description="How far its 1 does; at 1 nothing of the picture is kept.")
     target: float = Field(1.0, ge=0, description="Guidance by the target, at the dial's 0; 1 at its 1.")
     taste: float = Field(30.0, ge=0, description="Pull of the taste by itself, at the dial's 1; none at its 0.")
+    balance: float = Field(
+        0.15, ge=0, description="How far steps lead to what is chosen, the balance of taste and item; 0: no guidance."
+    )
+    eye: int = Field(160, ge=32, le=512, description="Side of the picture that this guidance looks at; fewer: quicker.")
     history: int = Field(4, ge=1, description="Pictures of the history that are looked at.")
     keywords: int = Field(6, ge=1, description="Keywords that are read.")
     without: tuple[str, ...] = Field((), description="Conditions or groups left out: what each is worth can be seen.")
@@ -43,7 +48,8 @@ class EmbeddedSettings(BaseSettings):
 class EmbeddedGenerator:
     """A flow-matching transformer over a small autoencoder, learned from film posters (experiments/poster_generator).
 
-    The dial goes from the item to the taste: pictures begin further from the item's own, and the taste guides more.
+    The dial goes from the item to the taste: pictures begin further from the item's own, the taste guides more, and
+    each step leads to a better balance of both, as the picture encoder sees them.
     """
 
     Settings = EmbeddedSettings
@@ -110,19 +116,46 @@ class EmbeddedGenerator:
         seeds, images = [run.key("visual", target.item_id, number) for number in range(n)], []
         given = self.revise(given, seeds, dial) if self.revise else given.repeat(n)
         given = given.without(self.settings.without).to(device)
+        move = self._balance(target, taste, dial, run)
         for first in range(0, n, self.settings.batch_size):
             part = slice(first, first + self.settings.batch_size)
-            images += self._drawn(seeds[part], given.take(part), start, dial, strength)
+            images += self._drawn(seeds[part], given.take(part), start, dial, strength, move)
         told = {
             "keywords": dict(taste.keywords), "history": [one.item_id for one in taste.history],
             "strength": strength, "guidance": self.sampler(dial).guidance, "pull": self.sampler(dial).pull,
+            "balance": self.settings.balance,
         }  # fmt: skip
         return [
             GeneratedVisual(image, target.item_id, seed, dial, self.identity(), told)
             for image, seed in zip(images, seeds, strict=True)
         ]
 
-    def _drawn(self, seeds: Sequence[int], given: Any, start: Any, dial: float, strength: float) -> list[Image]:
+    def _balance(self, target: VisualItem, taste: VisualTaste, dial: float, run: Run) -> Any:
+        """Return what leads sampling to the balance of taste and item, or nothing."""
+        from recsys.visuals.balance import BalanceGuidance
+        from recsys.visuals.conditions import members
+        from recsys.visuals.selection import Yardstick
+
+        if not self.settings.balance:
+            return None
+        left, encoder = members(self.settings.without), self._read(run).encoders[1]
+        shown = replace(target, picture=None, vectors={}) if "picture" in left else target
+        known = replace(taste, history=()) if "history" in left else taste
+        yardstick = Yardstick.of(
+            shown, known, lambda pictures: encoder.encode(pictures, "image", run=run), self._weights.space.picture_mean
+        )
+        eye = self._eye.to(run.torch_device())
+        return BalanceGuidance(self._weights.autoencoder, eye, yardstick, dial, self.settings.balance)
+
+    @cached_property
+    def _eye(self) -> Any:
+        from recsys.visuals.eye import Eye
+
+        return Eye(self.settings.eye)
+
+    def _drawn(
+        self, seeds: Sequence[int], given: Any, start: Any, dial: float, strength: float, move: Any
+    ) -> list[Image]:
         """Return one picture a seed: the noise of each is its own, whatever else is in the batch."""
         import torch
 
@@ -135,7 +168,7 @@ class EmbeddedGenerator:
         here = None if start is None else start.expand(n, -1, -1, -1)
         latents = sample(
             flow, noise.to(given.on.device), given, self.sampler(dial), start=here, strength=strength,
-            typical=given.typical(self._weights.space.typical),
+            typical=given.typical(self._weights.space.typical), move=move,
         )  # fmt: skip
         with torch.inference_mode():
             return to_pictures(self._weights.autoencoder.decode(latents))
