@@ -59,7 +59,7 @@ class TestEmbedded(GeneratorContract):
         assert made.image.size == (WIDTH, HEIGHT)
         assert made.generator == "embedded test (3 steps)"
         assert made.given["history"] == ["11", "12", "13"]
-        assert made.given["strength"] == pytest.approx(0.8)
+        assert made.given["strength"] == pytest.approx(0.65)
         bare = item(picture=None, vectors={"minilm": item().vectors["minilm"]})
         (made,) = make().generate(bare, TASTE, n=1, dial=0.0, run=run)
         assert made.given["strength"] == 1.0

@@ -27,12 +27,13 @@ class EmbeddedSettings(BaseSettings):
     steps: int = Field(10, ge=1, le=200, description="Steps from pure noise; a nearer start takes its part of them.")
     method: str = Field("euler", pattern="^(euler|heun)$", description="euler or heun, which looks twice a step.")
     nearest: float = Field(0.3, ge=0, le=1, description="How far from the item's picture the dial's 0 goes.")
-    farthest: float = Field(0.8, ge=0, le=1, description="How far its 1 does; at 1 nothing of the picture is kept.")
+    farthest: float = Field(0.65, ge=0, le=1, description="How far its 1 does; at 1 nothing of the picture is kept.")
     target: float = Field(1.0, ge=0, description="Guidance by the target, at the dial's 0; 1 at its 1.")
-    taste: float = Field(30.0, ge=0, description="Pull of the taste by itself, at the dial's 1; none at its 0.")
+    taste: float = Field(10.0, ge=0, description="Pull of the taste by itself, at the dial's 1; none at its 0.")
     balance: float = Field(
-        0.15, ge=0, description="How far steps lead to what is chosen, the balance of taste and item; 0: no guidance."
+        0.3, ge=0, description="How far steps lead to what is chosen, the balance of taste and item; 0: no guidance."
     )
+    lean: float = Field(0.9, ge=0, le=1, description="The balance that it leads to, in dials: at 1 the dial's own.")
     eye: int = Field(160, ge=32, le=512, description="Side of the picture that this guidance looks at; fewer: quicker.")
     history: int = Field(4, ge=1, description="Pictures of the history that are looked at.")
     keywords: int = Field(6, ge=1, description="Keywords that are read.")
@@ -145,6 +146,7 @@ class EmbeddedGenerator:
             shown, known, lambda pictures: encoder.encode(pictures, "image", run=run), self._weights.space.picture_mean
         )
         eye = self._eye.to(run.torch_device())
+        dial *= self.settings.lean
         return BalanceGuidance(self._weights.autoencoder, eye, yardstick, dial, self.settings.balance)
 
     @cached_property
