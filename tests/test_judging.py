@@ -113,6 +113,13 @@ def test_pictures_of_a_painter_of_tastes_are_nearer_to_what_the_user_likes(seein
         assert gap["p"] < 0.01
 
 
+def test_real_liked_pictures_tell_what_there_is_to_win(seeing: Verdict, blind: Verdict) -> None:
+    real, made = seeing.real()["taste"], seeing.gap("own", "another", "taste")
+    assert real["low"] > 0
+    assert 0 < made["mean"] < 2 * real["mean"]
+    assert blind.real() == seeing.real()  # whoever draws
+
+
 def test_a_blind_painter_is_found_out(blind: Verdict) -> None:
     for metric, gap in blind.gaps()["own - another"].items():
         assert (gap["mean"], gap["low"], gap["high"], gap["p"]) == (0, 0, 0, 1), metric

@@ -115,11 +115,30 @@ class Verdict:
 
         There is no ratio to nothing.
         """
-        one, two = self.values[first][metric], self.values[second][metric]
+        return self._gap(self.values[first][metric], self.values[second][metric], first, second, metric)
+
+    def _gap(self, one: np.ndarray, two: np.ndarray, *names: str) -> dict[str, float | None]:
         low, high = bootstrap_interval(one - two)
-        p = sign_flips(one - two, self.run.rng("judge", first, second, metric))
+        p = sign_flips(one - two, self.run.rng("judge", *names))
         return {"mean": float((one - two).mean()), "low": low, "high": high, "p": p,
                 "ratio": float(one.mean() / two.mean()) if two.mean() else None}  # fmt: skip
+
+    def real(self) -> dict[str, dict[str, float | None]]:
+        """Return what there is to win: the same difference for the real pictures that users liked in train.
+
+        Each user's own, and those of the user whose taste is the wrong one.
+        """
+        place = {user: row for row, user in enumerate(self.cases.users.tolist())}
+        others = [place[user] for user in self.cases.others.tolist()]
+        own, another = (np.array([self._likeness(row, of) for row, of in enumerate(whose)])
+                        for whose in (range(len(others)), others))  # fmt: skip
+        names = ("taste", "taste@5")
+        return {name: self._gap(own[:, at], another[:, at], "real", name) for at, name in enumerate(names)}
+
+    def _likeness(self, user: int, of: int) -> tuple[float, float]:
+        """Return how like one user's liked train pictures are to what another (or the same) likes in test."""
+        mean, nearest = likeness_to_liked(self.posters[self.cases.known[of]], self.posters[self.cases.liked[user]])
+        return float(mean.mean()), float(nearest.mean())
 
     def gaps(self) -> dict[str, dict[str, Any]]:
         """Return the differences that the claims rest on, by ``first - second`` and metric."""
@@ -211,8 +230,8 @@ class Verdict:
         return {
             "users": len(self.cases.users), "items_a_user": self.cases.targets.shape[1],
             "liked_a_user": float(np.median([len(rows) for rows in self.cases.liked])), "metrics": METRICS,
-            "means": self.means(), "gaps": self.gaps(), "sweep": self.sweep(), "whose": self.whose(),
-            "realness": self.realness(),
+            "means": self.means(), "gaps": self.gaps(), "real": self.real(), "sweep": self.sweep(),
+            "whose": self.whose(), "realness": self.realness(),
         }  # fmt: skip
 
     def to_text(self) -> str:
@@ -221,7 +240,8 @@ class Verdict:
         gaps = [
             {"difference": pair, "metric": name, "mean": gap["mean"], "p": gap["p"],
              "95 % interval": f"{gap['low']:+.4f} to {gap['high']:+.4f}"}
-            for pair, row in self.gaps().items() for name, gap in row.items()
+            for pair, row in [*self.gaps().items(), ("real liked train pictures: own - another", self.real())]
+            for name, gap in row.items()
         ]  # fmt: skip
         whose = [
             {name: row[name] for name in ("way", "pictures", "compares")} | {"hit@10": row["hit@10"][0],
