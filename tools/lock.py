@@ -61,7 +61,7 @@ def cpu_build() -> str:
 
 
 def main() -> None:
-    wanted = f"-e {ROOT}[dev,llm,diffusers,judge]\n"
+    wanted = f"-e {ROOT}[dev,llm,diffusers,judge,postgres,ann]\n"
     rest = compile_lock(wanted, "lock.txt", find_links=True)
     locks = {
         "tools.lock": compile_lock(UV, "tools.lock", "--no-deps"),
