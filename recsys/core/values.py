@@ -268,10 +268,21 @@ class Dataset:
     part: np.ndarray | None = None
     counts: Sequence[Count] = ()
 
+    @cached_property
+    def all_titles(self) -> list[str]:
+        """Title of every item, the id where it has none."""
+        table = self.item_table
+        return [title or item_id for title, item_id in zip(table["title"], table["item_id"], strict=True)]
+
+    @cached_property
+    def all_attributes(self) -> list[tuple[str, ...]]:
+        """Attributes of every item."""
+        return [tuple(attributes or ()) for attributes in self.item_table["attributes"].to_list()]
+
     def titles(self, item_idx: Iterable[int]) -> list[str]:
         """Return titles, the id where an item has none."""
-        rows = self.item_table[np.asarray(list(item_idx), dtype=np.int64)]
-        return [title or item_id for title, item_id in zip(rows["title"], rows["item_id"], strict=True)]
+        titles = self.all_titles
+        return [titles[int(item)] for item in item_idx]
 
 
 @dataclass(frozen=True)

@@ -156,22 +156,23 @@ class Recommender:
 
     def _list(self, query: Query, items: np.ndarray, values: np.ndarray, reasons: bool) -> list[Recommendation]:
         items, values = items[items >= 0], values[items >= 0]
-        why = self._reasons(query, items) if reasons else [()] * len(items)
-        rows = self.dataset.item_table[items].iter_rows(named=True)
+        why = self.reasons_for(query, items) if reasons else [()] * len(items)
+        data = self.dataset
         return [
-            Recommendation(row["item_id"], row["title"] or row["item_id"], score, tuple(row["attributes"]), because)
-            for row, score, because in zip(rows, values.tolist(), why, strict=True)
+            Recommendation(data.items[item], data.all_titles[item], score, data.all_attributes[item], because)
+            for item, score, because in zip(items.tolist(), values.tolist(), why, strict=True)
         ]
 
     def reasons(self, query: Query, item: int) -> tuple[Reason, ...]:
-        """Return what in the history speaks most for ``item`` (the query holds one user).
+        """Return what in the history speaks most for ``item`` (the query holds one user)."""
+        return self.reasons_for(query, np.array([item]))[0]
+
+    def reasons_for(self, query: Query, items: np.ndarray) -> list[tuple[Reason, ...]]:
+        """Return what in the history speaks most for each of ``items`` (the query holds one user).
 
         For linear rankers the shares are exact parts of the score; for others they are the history's
         nearest items in the ranker's own space, and say so; where a ranker has neither, how many took it.
         """
-        return self._reasons(query, np.array([item]))[0]
-
-    def _reasons(self, query: Query, items: np.ndarray) -> list[tuple[Reason, ...]]:
         history = query.histories[0]
         taken = [Reason(f"{n:,} of {self.known.n_users:,} users took it") for n in self.known.item_counts[items]]
         named: list[tuple[Reason, ...]] = [()] * len(items)
