@@ -21,6 +21,10 @@ class RecsysError(Exception):
         self.thing, self.cause, self.remedy = thing, cause, remedy
         super().__init__(f"{thing}: {cause}. {remedy}")
 
+    def __reduce__(self) -> tuple:
+        """Make it anew from its three parts in another process; notes go along."""
+        return type(self), (self.thing, self.cause, self.remedy), self.__dict__
+
 
 class ConfigError(RecsysError):
     """A setting that is unknown, of the wrong type or out of range."""
