@@ -42,6 +42,10 @@ class ArtifactError(RecsysError):
     """An artifact that is missing, damaged or cannot be written."""
 
 
+class BusyError(ArtifactError):
+    """A place that others held for too long, or a server out of reach: trying again may help."""
+
+
 class EncoderError(RecsysError):
     """An item encoder whose model cannot be loaded, or whose vectors cannot be used."""
 
