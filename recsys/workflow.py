@@ -117,7 +117,15 @@ def read_config(path: Path | None, overrides: tuple[str, ...] = ()) -> RunConfig
     Raises:
         ConfigError: an unknown section or key, or a value that does not fit.
     """
-    values = apply_overrides(read_toml(path) if path else {}, overrides)
+    return config_of(apply_overrides(read_toml(path) if path else {}, overrides))
+
+
+def config_of(values: Mapping[str, Any]) -> RunConfig:
+    """Build a run from plain values by section, as a TOML file has them.
+
+    Raises:
+        ConfigError: an unknown section or key, or a value that does not fit.
+    """
     sections = RunConfig.model_fields
     for name in values:
         if name not in sections:
