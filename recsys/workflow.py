@@ -16,9 +16,10 @@ from pydantic import Field
 
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.config import Settings, apply_overrides, make_settings, read_toml
+from recsys.core.erased import erased, without
 from recsys.core.errors import ArtifactError, ConfigError, RankerError, did_you_mean
 from recsys.core.fingerprint import content_key, fingerprint, raw_files, source_key
-from recsys.core.protocols import Ranker, Source
+from recsys.core.protocols import Ranker, Source, Validator
 from recsys.core.runtime import Run, to_stderr
 from recsys.core.values import ATTRIBUTES, Dataset, FitLog, ItemFeatures, Split
 from recsys.data import SOURCES
@@ -263,9 +264,11 @@ class Workflow:
             "prepare": settings.prepare.model_dump(mode="json"),
             "files": content_key(raw_files(raw, options, self.store.root), raw, self.store.root),
         }  # fmt: skip
+        gone = erased(self.store.root)
+        config |= {"erased": fingerprint(sorted(gone))} if gone else {}
 
         def write(folder: Path) -> dict[str, Any]:
-            tables = source.tables(raw, run=self.run)
+            tables = without(source.tables(raw, run=self.run), gone)
             counts = canonicalise(tables, settings.prepare, settings.source, folder, run=self.run)
             return {"counts": [asdict(count) for count in counts], "raw": str(raw.absolute())}
 
@@ -353,13 +356,21 @@ class Workflow:
         title = f"{self.config.data.source}-{modality}-{name}"
         return self.store.build("items", title, config=config, parents=parents, write=write)
 
-    def train(self, ranker: Mapping[str, Any] | None = None, *, knockout: Knockout | None = None) -> Artifact:
+    def train(
+        self,
+        ranker: Mapping[str, Any] | None = None,
+        *,
+        knockout: Knockout | None = None,
+        watch: Callable[[Validator, Path], Validator] | None = None,
+    ) -> Artifact:
         """A fitted ranker (by default the configured one); an interrupted run goes on where it was.
 
         Args:
             ranker: its configuration.
             knockout: train it, and its members, on altered features: an artifact of kind ``"knockout"``, so that no
                 name of a ranker ever means it. A ranker that reads nothing of what is altered is the usual one.
+            watch: gives what validates in place of the usual, and the folder of the checkpoint; called before a fit
+                alone. Its error stops the training, which leaves a checkpoint to go on from, and no artifact.
         """
         from recsys.evaluation.evaluator import make_validator
 
@@ -384,6 +395,7 @@ class Workflow:
             if getattr(type(model), "reads_items", False):
                 run = replace(run, items=self.dataset.item_table)
             features = self.features(wanted, knockout) if uses_features(chosen) else ItemFeatures()
+            valid = watch(valid, folder / "training") if watch and valid else valid
             log = model.fit(self.loaded_split.train, features, valid=valid, run=run)
             if not isinstance(log, FitLog):
                 raise RankerError(f"ranker {chosen['name']}", f"fit returned {log!r}", "Return a FitLog from fit.")
