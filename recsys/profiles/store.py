@@ -1,4 +1,4 @@
-"""Profiles with versions, kept where several processes may read and edit them: one interface, here on SQLite."""
+"""Profiles with versions, kept where several processes may read and edit them: one interface, on databases."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from recsys.core.errors import ArtifactError, DataError, RecsysError
-from recsys.profiles.database import Database
+from recsys.core.postgres import PostgresDatabase, Session
+from recsys.core.sqlite import SQLiteDatabase
+from recsys.profiles.database import FORMAT
 from recsys.profiles.schema import VERSION, UserProfile
+
+MOVE = "INSERT INTO heads VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET version = excluded.version"
 
 
 class StaleProfileError(RecsysError):
@@ -104,27 +108,22 @@ class ProfileStore(Protocol):
         ...
 
 
-class SQLiteProfileStore:
-    """The store in one SQLite file; it is made by the first ``put``, and each call opens it anew.
-
-    Write-ahead log with ``synchronous=FULL``: what was acknowledged is on the disk, and a process that dies leaves
-    the file as it was. Writers wait for each other; readers wait for nobody.
+class SQLProfileStore:
+    """What all stores in databases share; one that looks makes nothing.
 
     Args:
-        path: of the file.
-        patience: seconds to wait for another writer.
+        database: with the tables of ``recsys.profiles.database``.
     """
 
-    def __init__(self, path: Path, *, patience: float = 30.0) -> None:
-        self.path = Path(path)
-        self.database = Database(self.path, patience)
+    def __init__(self, database: SQLiteDatabase | PostgresDatabase) -> None:
+        self.database = database
 
     def put(self, profile: UserProfile, *, made_from: int = 0, edit: str = "") -> int:
         user_id = profile.user_id
         if user_id is None:
             raise DataError("profile", "belongs to no user, so it cannot be found again", "Keep it as a JSON file.")
         document, made = profile.model_dump_json(), datetime.now(UTC).isoformat(timespec="milliseconds")
-        with self.database.writing() as file:
+        with self.database.writing(user_id) as file:
             current = _head(file, user_id)
             if current != made_from:
                 raise StaleProfileError(
@@ -141,12 +140,16 @@ class SQLiteProfileStore:
         return row[1]
 
     def get(self, user_id: str, version: int | None = None) -> StoredProfile | None:
+        if not self.database.exists():
+            return None
         with self.database.reading() as file:
-            return None if file is None else self._read(file, user_id, version)
+            return self._read(file, user_id, version)
 
     def history(self, user_id: str) -> list[Version]:
+        if not self.database.exists():
+            return []
         with self.database.reading() as file:
-            return [] if file is None else _history(file, user_id)
+            return _history(file, user_id)
 
     def undo(self, user_id: str) -> StoredProfile:
         query = "SELECT parent FROM versions WHERE user_id = ? AND version = ?"
@@ -159,22 +162,24 @@ class SQLiteProfileStore:
         )
 
     def erase(self, user_id: str) -> int:
-        if not self.path.is_file():
+        if not self.database.exists():
             return 0
-        with self.database.writing() as file:
+        with self.database.writing(user_id) as file:
             removed = file.execute("DELETE FROM versions WHERE user_id = ?", (user_id,)).rowcount
             file.execute("DELETE FROM heads WHERE user_id = ?", (user_id,))
         if not self.database.scrub():
             raise ArtifactError(
-                f"profiles {self.path}", f"user {user_id!r} is removed, but others read old copies throughout",
+                self.database.name, f"user {user_id!r} is removed, but others read old copies throughout",
                 "Erase again when they are done: until then traces are left in the file's log.",
             )  # fmt: skip
         return removed
 
     def export(self, user_id: str) -> dict[str, Any]:
-        versions = []
+        versions: list[dict[str, Any]] = []
+        if not self.database.exists():
+            return {"user_id": user_id, "versions": versions}
         with self.database.reading() as file:
-            for one in _history(file, user_id) if file is not None else ():
+            for one in _history(file, user_id):
                 found = self._read(file, user_id, one.version)
                 versions.append({**vars(one), "profile": found.profile.model_dump(mode="json")})
         return {"user_id": user_id, "versions": versions}
@@ -182,7 +187,7 @@ class SQLiteProfileStore:
     # -- how -------------------------------------------------------------------------------------------------
 
     def _step(self, user_id: str, query: str, cause: str, remedy: str) -> StoredProfile:
-        with self.database.writing() as file:
+        with self.database.writing(user_id) as file:
             current = _head(file, user_id)
             (target,) = file.execute(query, (user_id, current)).fetchone() or (None,) if current else (None,)
             if not target:
@@ -193,7 +198,7 @@ class SQLiteProfileStore:
         assert found is not None  # the transaction saw it
         return found
 
-    def _read(self, file: sqlite3.Connection, user_id: str, version: int | None) -> StoredProfile | None:
+    def _read(self, file: sqlite3.Connection | Session, user_id: str, version: int | None) -> StoredProfile | None:
         wanted = _head(file, user_id) if version is None else version
         query = "SELECT document FROM versions WHERE user_id = ? AND version = ?"
         row = file.execute(query, (user_id, wanted)).fetchone()
@@ -206,7 +211,7 @@ class SQLiteProfileStore:
         return StoredProfile(self._parsed(row[0], user_id, wanted), wanted)
 
     def _parsed(self, document: str, user_id: str, version: int) -> UserProfile:
-        thing = f"profile of user {user_id!r}, version {version}, in {self.path}"
+        thing = f"profile of user {user_id!r}, version {version}, in {self.database.name}"
         try:
             profile = UserProfile.model_validate_json(document)
         except ValidationError as error:
@@ -218,13 +223,26 @@ class SQLiteProfileStore:
         return profile
 
 
-def _head(file: sqlite3.Connection, user_id: str) -> int:
+class SQLiteProfileStore(SQLProfileStore):
+    """The store in one SQLite file, made by the first ``put``: writers wait for each other, readers for nobody.
+
+    Args:
+        path: of the file.
+        patience: seconds to wait for another writer.
+    """
+
+    def __init__(self, path: Path, *, patience: float = 30.0) -> None:
+        self.path = Path(path)
+        super().__init__(SQLiteDatabase(self.path, FORMAT, patience))
+
+
+def _head(file: sqlite3.Connection | Session, user_id: str) -> int:
     """Return the current version; 0: none."""
     row = file.execute("SELECT version FROM heads WHERE user_id = ?", (user_id,)).fetchone()
     return row[0] if row else 0
 
 
-def _history(file: sqlite3.Connection, user_id: str) -> list[Version]:
+def _history(file: sqlite3.Connection | Session, user_id: str) -> list[Version]:
     query = """
         SELECT v.version, v.parent, v.made, v.edit, v.version = h.version
         FROM versions v JOIN heads h USING (user_id) WHERE user_id = ? ORDER BY v.version
@@ -232,5 +250,5 @@ def _history(file: sqlite3.Connection, user_id: str) -> list[Version]:
     return [Version(*row[:4], current=bool(row[4])) for row in file.execute(query, (user_id,))]
 
 
-def _move_head(file: sqlite3.Connection, user_id: str, version: int) -> None:
-    file.execute("INSERT OR REPLACE INTO heads VALUES (?, ?)", (user_id, version))
+def _move_head(file: sqlite3.Connection | Session, user_id: str, version: int) -> None:
+    file.execute(MOVE, (user_id, version))
