@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from recsys import __version__
+from recsys.cli_experiments import ablate, tune
+from recsys.cli_serve import serve
 from recsys.core.errors import RecsysError
 from recsys.core.runtime import quiet_threads
 from recsys.options import run_options, show_result
@@ -192,6 +194,9 @@ def train(workflow: Any, as_json: bool) -> None:
     show_result(made, as_json, f"validation{epoch}: {best or 'no validation part'}   fit {result['fit_wall_s']:.1f} s")
 
 
+main.add_command(tune)
+
+
 @main.command(short_help="Measure trained rankers and compare them.")
 @run_options
 @click.argument("rankers", nargs=-1)
@@ -237,6 +242,9 @@ def evaluate(
         click.echo("\n" + knocking.to_text())
     if report:
         click.echo(str(report))
+
+
+main.add_command(ablate)
 
 
 @main.command(short_help="Measure rankers on new items and new users.")
@@ -430,6 +438,9 @@ def judge(workflow: Any, as_json: bool, out: Path, pairs: int) -> None:
 
     found = Judging(workflow).report(out, pairs)
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_text())
+
+
+main.add_command(serve)
 
 
 @main.command(short_help="List results, or describe one.")

@@ -60,14 +60,14 @@ def forest_plot(rows: Sequence[Estimate], *, title: str, key: str, floor: float 
     ends = [end for row in rows for end in (row.low, row.high)] + ([] if floor is None else [floor])
     ticks = nice_ticks(min(ends), max(ends))
     height, place = ROW * len(rows), _Across(ticks[0], ticks[-1])
-    marks = [_line(place(tick), 0, place(tick), height, "grid") for tick in ticks]
-    marks += [_text(place(tick), height + 18, tick_label(tick, ticks), anchor="middle") for tick in ticks]
+    marks = [draw_line(place(tick), 0, place(tick), height, "grid") for tick in ticks]
+    marks += [draw_text(place(tick), height + 18, tick_label(tick, ticks), anchor="middle") for tick in ticks]
     if floor is not None:
-        marks.append(_line(place(floor), 0, place(floor), height, "floor"))
+        marks.append(draw_line(place(floor), 0, place(floor), height, "floor"))
     marks += [_interval(row, number * ROW + 31, place) for number, row in enumerate(rows)]
     marks += [_row_texts(row, number * ROW + 16) for number, row in enumerate(rows)]
     told = "; ".join(map(_told, rows))
-    return _figure("forest", height + AXIS, key, title, told, marks)
+    return draw_figure("forest", height + AXIS, key, title, told, marks)
 
 
 def _told(row: Estimate) -> str:
@@ -77,7 +77,7 @@ def _told(row: Estimate) -> str:
 def _interval(row: Estimate, y: int, place: _Across) -> str:
     return (
         f'<g class="{"row marked" if row.marked else "row"}"><title>{clean(_told(row))}</title>'
-        + _line(place(row.low), y, place(row.high), y, "interval")
+        + draw_line(place(row.low), y, place(row.high), y, "interval")
         + f'<circle cx="{place(row.value)}" cy="{y}" r="5"/></g>'
     )
 
@@ -85,7 +85,7 @@ def _interval(row: Estimate, y: int, place: _Across) -> str:
 def _row_texts(row: Estimate, y: int) -> str:
     label = row.label if len(row.label) <= LABEL else row.label[: LABEL - 1] + "…"
     kind = " marked" if row.marked else ""
-    return _text("0", y, label, "name" + kind) + _text("100%", y, f"{row.value:.4f}", "value" + kind, "end")
+    return draw_text("0", y, label, "name" + kind) + draw_text("100%", y, f"{row.value:.4f}", "value" + kind, "end")
 
 
 def line_chart(
@@ -117,22 +117,22 @@ def line_chart(
     ticks = nice_ticks(*(y_range or (min(ys), max(ys))), n=4)
     across, up = _Across(min(xs), max(xs)), _Up(ticks[0], ticks[-1])
     marks = [
-        _line("0%", up(tick), "100%", up(tick), "grid") + _text("0", up(tick) - 4, tick_label(tick, ticks))
+        draw_line("0%", up(tick), "100%", up(tick), "grid") + draw_text("0", up(tick) - 4, tick_label(tick, ticks))
         for tick in ticks
     ]
     steps = itertools.pairwise(points)
-    marks += [_line(across(x), up(y), across(x2), up(y2), "curve") for (x, y), (x2, y2) in steps]
-    marks.append(_text("0", CURVE_HEIGHT + 18, f"{x_name} {xs[0]:g}"))
+    marks += [draw_line(across(x), up(y), across(x2), up(y2), "curve") for (x, y), (x2, y2) in steps]
+    marks.append(draw_text("0", CURVE_HEIGHT + 18, f"{x_name} {xs[0]:g}"))
     if len(points) > 1:
-        marks.append(_text("100%", CURVE_HEIGHT + 18, f"{xs[-1]:g}", anchor="end"))
+        marks.append(draw_text("100%", CURVE_HEIGHT + 18, f"{xs[-1]:g}", anchor="end"))
     best = next((point for point in points if point[0] == best_x), None)
     if best or len(points) == 1:
         x, y = best or points[0]
-        marks.append(_line(across(x), up(y), across(x), CURVE_HEIGHT, "floor") if best else "")
+        marks.append(draw_line(across(x), up(y), across(x), CURVE_HEIGHT, "floor") if best else "")
         marks.append(f'<circle class="{"best" if best else "dot"}" cx="{across(x)}" cy="{up(y):.2f}" r="5"/>')
     named = {"first": points[0], "best": best, "last": points[-1]}
     told = "; ".join(f"{name}: {x_name} {p[0]:g}, {p[1]:.4f}" for name, p in named.items() if p)
-    return _figure("curve", CURVE_HEIGHT + AXIS, key, title, told, marks)
+    return draw_figure("curve", CURVE_HEIGHT + AXIS, key, title, told, marks)
 
 
 def title_card(title: str) -> str:
@@ -197,7 +197,8 @@ class _Up:
         return CURVE_HEIGHT - (value - self.low) / self.span * (CURVE_HEIGHT - CURVE_TOP)
 
 
-def _figure(kind: str, height: int, key: str, title: str, told: str, marks: Sequence[str]) -> str:
+def draw_figure(kind: str, height: int, key: str, title: str, told: str, marks: Sequence[str]) -> str:
+    """Return an ``<svg>`` of ``marks`` as wide as its place; title and ``told`` are read out by screen readers."""
     key = clean(key)
     return (
         f'<svg class="plot {kind}" width="100%" height="{height}" role="img" '
@@ -206,11 +207,13 @@ def _figure(kind: str, height: int, key: str, title: str, told: str, marks: Sequ
     )
 
 
-def _line(x1: str, y1: float, x2: str, y2: float, kind: str) -> str:
+def draw_line(x1: str, y1: float, x2: str, y2: float, kind: str) -> str:
+    """Return a line from per cent to per cent across and pixels down; the page colours it by ``kind``."""
     return f'<line class="{kind}" x1="{x1}" y1="{y1:.2f}" x2="{x2}" y2="{y2:.2f}"/>'
 
 
-def _text(x: str, y: float, text: object, kind: str = "tick", anchor: str = "start") -> str:
+def draw_text(x: str, y: float, text: object, kind: str = "tick", anchor: str = "start") -> str:
+    """Return text at per cent across and pixels down, escaped."""
     return f'<text class="{kind}" x="{x}" y="{y:.2f}" text-anchor="{anchor}">{clean(text)}</text>'
 
 

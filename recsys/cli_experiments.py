@@ -1,0 +1,135 @@
+"""The verbs that train many rankers: they parse and print; the work is done elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recsys.options import run_options
+
+
+def worker_options(command: Any) -> Any:
+    """The options of every verb that can use several workers."""
+    command = click.option("--workers", default=1, show_default=True, help="How many work at once.")(command)
+    return click.option(
+        "--executor",
+        type=click.Choice(["local", "ray", "serial"]),
+        default="local",
+        show_default=True,
+        help="Who works: processes here, a Ray cluster (extra ray), or this very process.",
+    )(command)
+
+
+@click.command(short_help="Choose rankers' settings on validation.")
+@run_options
+@click.option(
+    "--search", type=click.Path(path_type=Path), default=Path("search.toml"), show_default=True, help="Where to look."
+)
+@click.option("--trials", type=int, help="Trials of each ranker [tune.trials of the search, else 30].")
+@click.option("--pruner", type=click.Choice(["median", "halving", "none"]), help="Who stops trials [median].")
+@click.option("--storage", metavar="FILE|URL", help="Where trials are kept [trials.journal in --out].")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("tuned"), show_default=True, help="Folder to write."
+)
+@worker_options
+def tune(
+    workflow: Any,
+    as_json: bool,
+    search: Path,
+    trials: int | None,
+    pruner: str | None,
+    storage: str | None,
+    out: Path,
+    workers: int,
+    executor: str,
+) -> None:
+    """Choose settings on validation, with the same number of trials for every ranker; test is not looked at.
+
+    \b
+    search.toml, beside the run or anywhere:
+      [[rankers]]
+      name = "lightgcn"
+      num_layers = [1, 2, 3]                              a choice
+      learning_rate = { low = 0.001, high = 0.1, log = true }     a range; whole numbers where both ends are
+      epochs = 60                                         fixed
+
+    Interrupted (or killed), the same command goes on where it was, and ends the same. What is tried depends on the
+    seed, not on the number of workers. Trials that fall behind are stopped. The folder gets best.toml, a run to
+    train, the best of each ranker, trials.json, report.md and plots.html.
+
+    \b
+    Examples:
+      recsys tune -c run.toml --search search.toml --trials 30 --workers 2
+      recsys tune -c run.toml --out tuned --storage sqlite:///trials.db
+      recsys train -c tuned/best.toml                          reads the artifact of the best trial
+      recsys evaluate -c tuned/best.toml                       and this is the one look at test
+    """
+    from recsys.executing import make_executor
+    from recsys.searchfile import read_search
+    from recsys.tuned import Tuned
+    from recsys.tuning import Tuning, alone
+
+    space = read_search(search, trials=trials, pruner=pruner)
+    with make_executor(executor, workers) as team, alone(out):
+        tuning = Tuning(workflow, space, storage or out / "trials.journal", team)
+        tuning.run()
+    found = Tuned(tuning)
+    files = [str(file) for file in found.write(out)]
+    click.echo(json.dumps({**found.to_dict(), "files": files}, indent=2) if as_json else found.to_text())
+    if not as_json:
+        click.echo(str(out / "best.toml"))
+
+
+@click.command(short_help="What each component is worth: switched off, one at a time.")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a setting; may be repeated.")
+@click.option("--artifacts", type=click.Path(path_type=Path), help="Folder of results [data/artifacts].")
+@click.option("--pairs", is_flag=True, help="Also switch off any two components at once.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write [that of CONFIG].")
+@worker_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="No notes on standard error.")
+def ablate(config: Path, pairs: bool, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Switch components of a run off, one at a time, with several seeds, and say what each is worth.
+
+    \b
+    CONFIG is a run's TOML with one section more:
+      [ablation]
+      seeds = [0, 1, 2, 3, 4]
+      [ablation.components]
+      text = { modality = "text", how = "absent" }        item features: absent, shuffled or noise
+      graph = { without = ["lightgcn", "freedom"] }       members of a fusion
+      depth = ["ranker.num_layers=0"]                     settings
+      [[ablation.variants]]                               if wanted: other data, other splits
+      name = "leave last"
+      set = ["split.kind='leave_last'"]
+
+    Writes results.json, report.md and report.html: means and intervals, paired tests over users with Holm's
+    correction, effect sizes, segments, cost, and a verdict in words for each component. Every training is kept:
+    interrupted (or killed), the same command goes on where it was.
+
+    \b
+    Examples:
+      recsys ablate run.toml
+      recsys ablate experiments/multimodal_ablation/config.toml --workers 2 --pairs
+      recsys doctor --settings ablation                        what can be set
+    """
+    from recsys.ablating import Ablation
+    from recsys.ablation_plan import Plan
+    from recsys.ablation_report import as_results, to_text, write_ablation
+    from recsys.core.runtime import to_stderr
+    from recsys.executing import make_executor
+
+    artifacts, more = options["artifacts"], options["overrides"]
+    more = (*more, *([f"run.artifacts={json.dumps(str(artifacts))}"] if artifacts else []))
+    plan = Plan.read(config, more, pairs=pairs)
+    executor = make_executor(options["executor"], options["workers"])
+    found = Ablation.run(plan, executor, log=(lambda message: None) if options["quiet"] else to_stderr)
+    files = write_ablation(found, out or config.parent)
+    if as_json:
+        click.echo(json.dumps({**as_results(found), "files": list(map(str, files))}, indent=2))
+        return
+    click.echo("\n".join([to_text(found), *map(str, files)]))

@@ -1,0 +1,195 @@
+"""What a search found: its trials, the best run as a file to train, what mattered, a page of plots, a verdict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator
+
+from recsys.console import columns
+from recsys.core.artifact import commit, versions, write_json
+from recsys.core.errors import RankerError
+from recsys.core.tomltext import to_toml
+from recsys.evaluation.wording import duration, fixed
+from recsys.searchspace import Space
+from recsys.tuning import Trial, Tuning, best_of
+
+TOP_SHARE = 0.25  # importance: what it takes to be among this part of the trials
+FEWEST = 8  # trials below which nothing is said about importance
+NEAR = 0.02  # part of a range from its end that counts as the end
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The outcome of a search that has ended."""
+
+    tuning: Tuning
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        return self.tuning.search.spaces
+
+    @cached_property
+    def trials(self) -> dict[str, list[Trial]]:
+        """Finished trials by ranker, as the file names them."""
+        return {space.label: self.tuning.trials(space) for space in self.spaces}
+
+    @cached_property
+    def best(self) -> Trial:
+        """The best trial of all, the first of equals.
+
+        Raises:
+            RankerError: no trial ended well.
+        """
+        everybody = [trial for trials in self.trials.values() for trial in trials]
+        found = best_of(everybody)
+        if found is None:
+            faults = [trial.error for trial in everybody if trial.error]
+            cause = f"no trial ended well ({faults[0] if faults else 'all were stopped'})"
+            raise RankerError("search", cause, "Train one point by hand: recsys train.")
+        return found
+
+    @cached_property
+    def importance(self) -> dict[str, dict[str, float]]:
+        """What each setting was worth for being among the best quarter, by ranker; only where trials are enough."""
+        found = {space.label: self._importance(space) for space in self.spaces}
+        return {label: shares for label, shares in found.items() if shares}
+
+    def _importance(self, space: Space) -> dict[str, float]:
+        whole = [trial for trial in self.trials[space.label] if trial.value is not None]
+        if len(space.axes) < 2 or len(whole) < FEWEST or len({trial.value for trial in whole}) < 2:
+            return {}
+        study = optuna.create_study(direction="maximize")
+        for trial in whole:
+            study.add_trial(
+                optuna.trial.create_trial(
+                    value=trial.value, params=dict(trial.params), distributions=space.distributions
+                )
+            )
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=TOP_SHARE, evaluate_on_local=True)
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        return {name: float(share) for name, share in shares.items()}
+
+    # -- words ---------------------------------------------------------------------------------------------------
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in one sentence."""
+        best, metric = self.best, self.tuning.metric
+        others = [trial for label, trials in self.trials.items() if label != best.ranker and (trial := best_of(trials))]
+        told = f"Best on validation: {best.ranker}, {metric} {fixed(best.value)}, with {_settings(best)}"
+        if others:
+            second = max(others, key=lambda trial: trial.value or 0.0)
+            told += f"; next is {second.ranker} with {fixed(second.value)}"
+        return told + ". Test was not looked at."
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a ranker."""
+        return [self._row(space) for space in self.spaces]
+
+    def _row(self, space: Space) -> dict[str, Any]:
+        trials, best = self.trials[space.label], self.tuning.best(space)
+        states = [trial.state for trial in trials]
+        return {
+            "ranker": space.label + (" *" if best == self.best else ""),
+            "trials": len(trials),
+            "stopped": states.count("pruned"),
+            "failed": states.count("fail"),
+            f"best {self.tuning.metric}": best.value if best else None,
+            "seconds": f"{sum(trial.seconds for trial in trials):.1f}",
+            "settings": _settings(best) if best else "none ended well",
+        }
+
+    def notes(self) -> Iterator[str]:
+        """Yield what a reader must know: the budget, and best values at the end of a range."""
+        budget = self.tuning.settings.trials
+        yield f"Every ranker had the same budget: {budget} trials" + self._exhausted()
+        for space in self.spaces:
+            best = self.tuning.best(space)
+            for axis in space.axes if best else ():
+                if axis.range and (end := axis.range.end_of(best.params[axis.name], NEAR)):
+                    yield f"{space.label}: the best {axis.name} lies at the {end} end of its range; widen it there."
+        yield "The best of many flatters itself on validation; what it is worth, its one measurement on test says."
+
+    def _exhausted(self) -> str:
+        small = [space.label for space in self.spaces if space.size <= self.tuning.settings.trials]
+        return f", or all its points where it has no more ({', '.join(small)})." if small else "."
+
+    def to_text(self) -> str:
+        return "\n".join([columns(self.rows()), self.verdict, *(f"note: {note}" for note in self.notes())])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        config = self.tuning.workflow.config.model_dump(mode="json", exclude={"ranker"})
+        return {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "versions": versions() | {"optuna": optuna.__version__},
+            "metric": self.tuning.metric,
+            "part": "valid",
+            "split": self.tuning.workflow.split().key,
+            "tune": self.tuning.settings.model_dump(mode="json"),
+            "verdict": self.verdict,
+            "best": asdict(self.best),
+            "importance": self.importance,
+            "trials": [asdict(trial) for trials in self.trials.values() for trial in trials],
+            "config": config,
+        }
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write trials.json, best.toml, a file for the best of each ranker, report.md and plots.html; return them."""
+        from recsys.tunepage import page
+
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "trials.json", self.to_dict())
+        texts = {"best.toml": self.toml(self.best), "report.md": self.markdown(), "plots.html": page(self)}
+        for space in self.spaces:
+            if best := self.tuning.best(space):
+                texts[f"best-{_slug(space.label)}.toml"] = self.toml(best)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        return [folder / name for name in ("trials.json", *texts)]
+
+    def toml(self, trial: Trial) -> str:
+        """Return a whole run that trains a trial's settings: ``recsys train -c`` finds its very artifact."""
+        config = self.tuning.workflow.config.model_dump(mode="json") | {"ranker": dict(trial.settings)}
+        said = f"{self.tuning.metric} {fixed(trial.value)} on validation"
+        return f"# Trial {trial.number + 1} of {trial.ranker}, chosen by recsys tune: {said}.\n{to_toml(config)}"
+
+    def markdown(self) -> str:
+        rows = self.rows()
+        lines = ["# Settings chosen on validation", "", f"**{self.verdict}**", "", _table(rows), ""]
+        lines += [f"- {note}" for note in self.notes()]
+        for label, shares in self.importance.items():
+            told = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+            lines.append(f"- What decided whether {label} was among its best quarter (shares of 1): {told}.")
+        spent = duration(sum(trial.seconds for trials in self.trials.values() for trial in trials))
+        made = f"{datetime.now(UTC):%Y-%m-%d}, {commit()}"
+        return "\n".join([*lines, "", f"{made}; {spent} of training in all. Plots: plots.html.", ""])
+
+
+def _settings(trial: Trial) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in trial.params.items()) or "its settings as given"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", label).strip("-")
+
+
+def _table(rows: list[Mapping[str, Any]]) -> str:
+    cells = [[fixed(value) if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+    head = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+    return "\n".join([*head, *("| " + " | ".join(one.replace("|", "/") for one in row) + " |" for row in cells)])
