@@ -114,8 +114,8 @@ class StateStore(Protocol):
     def since(self, number: int, limit: int = 10_000) -> list[Event]:
         """Return all that counts after a number, in the order of numbers: for replicas and for the next training.
 
-        No event ever appears below one that was returned: who goes on from the last number misses none. What
-        is taken back later shows in ``removals`` only.
+        No event ever appears below one that this method returned: who goes on from the last number misses none.
+        What is taken back later shows in ``removals`` only.
         """
         ...
 
