@@ -95,6 +95,10 @@ def _settings_class(section: str) -> type[Settings]:
         from recsys.profiles.projector import SoftTokenSettings
 
         return SoftTokenSettings
+    if section == "ablation":  # a section of recsys ablate alone
+        from recsys.ablation_settings import AblationSettings
+
+        return AblationSettings
     kind, _, name = section.partition(".")
     registries = {
         "ranker": RANKERS, "source": SOURCES, "items": DESCRIBERS if name in DESCRIBERS else ENCODERS,
