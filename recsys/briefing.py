@@ -119,7 +119,7 @@ class Briefing:
         if user is None:
             known = History.of(history, len(self.dataset.items))
         else:
-            known = self.profiling.builder.history(int(self.dataset.users.index([user])[0]))
+            known = self.profiling.history(user)
         rows, rated = known.items, known.rated()
         if rated.any():
             rows = rows[~rated | (known.ratings >= np.median(known.ratings[rated]))]

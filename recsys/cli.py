@@ -12,6 +12,7 @@ import click
 
 from recsys import __version__
 from recsys.cli_experiments import ablate, tune
+from recsys.cli_serve import serve
 from recsys.core.errors import RecsysError
 from recsys.core.runtime import quiet_threads
 from recsys.options import run_options, show_result
@@ -437,6 +438,9 @@ def judge(workflow: Any, as_json: bool, out: Path, pairs: int) -> None:
 
     found = Judging(workflow).report(out, pairs)
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.to_text())
+
+
+main.add_command(serve)
 
 
 @main.command(short_help="List results, or describe one.")

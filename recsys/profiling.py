@@ -92,9 +92,14 @@ class Profiling:
         Raises:
             DataError: no such user.
         """
-        return self.builder.build(self._history(user_id), user_id=user_id)
+        return self.builder.build(self.history(user_id), user_id=user_id)
 
-    def _history(self, user_id: str) -> History:
+    def history(self, user_id: str) -> History:
+        """Return what a user took, as far as profiles rest on it: train alone.
+
+        Raises:
+            DataError: no such user.
+        """
         (user,) = self.dataset.users.index([user_id])
         if user < 0:
             remedy = "For somebody new give a history: --liked 'TITLE' --liked …"
@@ -119,7 +124,7 @@ class Profiling:
         if _same_build(kept.profile, built):
             return Current(kept.profile, built, kept.version, fresh=False)
         merged = merge(built, kept.profile, self._removed(user_id, kept.version))
-        return Current(self.builder.retold(merged, built, self._history(user_id)), built, kept.version)
+        return Current(self.builder.retold(merged, built, self.history(user_id)), built, kept.version)
 
     def edit(self, current: Current, texts: Sequence[str]) -> Edited:
         """Make edits, each a version; of a newcomer nothing is kept.
@@ -130,7 +135,7 @@ class Profiling:
         """
         edits = [Edit.parse(text) for text in texts]
         steps, notes = [current.profile], []
-        history = current.history if current.profile.user_id is None else self._history(current.profile.user_id)
+        history = current.history if current.profile.user_id is None else self.history(current.profile.user_id)
         for edit in edits:
             changed = apply(steps[-1], edit, self.matcher.concepts, finds=self.matcher.finds)
             steps.append(self.builder.retold(changed, current.built, history))

@@ -1,0 +1,192 @@
+"""A run as a service: the ranker, what it needs besides, and the server."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from recsys.core.erased import add_erased
+from recsys.core.errors import ConfigError
+from recsys.core.values import ItemFeatures
+from recsys.describing import encoded
+from recsys.items.attributes import attribute_matrix
+from recsys.served_items import ServedPictures, ServedSearch, ServedVisuals, new_item_vectors
+from recsys.served_profiles import ProfileRoutes, ServedProfiles
+from recsys.serving.engine import Engine
+from recsys.serving.fresh import Neighbourhood
+from recsys.serving.http.app import create_app
+from recsys.serving.http.context import Offers
+from recsys.serving.http.guard import LOOPBACK, Guard, Limits
+from recsys.serving.models import Models
+from recsys.serving.people import People
+from recsys.serving.recommender import Recommender
+from recsys.serving.service import Service
+from recsys.serving.state import make_state
+from recsys.workflow import Workflow
+
+KEYS = "RECSYS_KEYS"
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """How a run is served.
+
+    Attributes:
+        ranker: folder, name or key; none: the configured one, trained if need be.
+        host, port: where it listens.
+        state: where feedback is kept: a path or postgresql://…; none: a file beside the results.
+        keys: that changes need; none on a loopback address: anybody on this machine.
+        profiles, visuals: offer them.
+    """
+
+    ranker: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8080
+    state: str | None = None
+    keys: Sequence[str] = ()
+    profiles: bool = True
+    visuals: bool = True
+
+    def check(self) -> None:
+        """Refuse to be reached from elsewhere without a key.
+
+        Raises:
+            ConfigError: the address is not this machine's own, and there is no key.
+        """
+        if not self.keys and not _is_loopback(self.host):
+            cause = "would let anybody who reaches it change and export what is kept"
+            raise ConfigError(f"serve on {self.host}", cause, f"Set {KEYS}=KEY[,KEY…], or --host 127.0.0.1.")
+
+
+class Host:
+    """Makes the service of a run.
+
+    Args:
+        workflow: the run; where it says nothing of data and split, those of the ranker are taken.
+        hosting: how it is served.
+    """
+
+    def __init__(self, workflow: Workflow, hosting: Hosting) -> None:
+        self.workflow, self.hosting = workflow, hosting
+
+    @cached_property
+    def trained(self) -> Any:
+        """The artifact of the ranker."""
+        return self.workflow.open_ranker(self.hosting.ranker) if self.hosting.ranker else self.workflow.train()
+
+    @cached_property
+    def features(self) -> ItemFeatures:
+        """Vectors of the trained items, by the encoders that new ones are read with."""
+        return encoded(self.workflow.items())
+
+    def service(self) -> Service:
+        """Return the service, ready to answer."""
+        trained, workflow = self.trained, self.workflow
+        state = make_state(self.hosting.state or str(workflow.store.root / "served" / f"{trained.key[:12]}.sqlite"))
+        models = Models(self._engine, state)
+        models.start(str(trained.path), trained.manifest["name"])
+        known = models.of(None).recommender.known
+        steers = self.profiles if self.hosting.profiles else None
+        people = People(workflow.dataset, known, state, steers, shared=self._shared)
+        if steers is not None:
+            steers.people = people
+        service = Service(
+            models, people, state, neighbourhood=Neighbourhood(self.features), vectors=new_item_vectors(workflow)
+        )
+        service.on_erase = lambda user_id: add_erased(workflow.store.root, user_id)
+        return service
+
+    def app(self, service: Service, log: Any = None) -> Guard:
+        """Return the ASGI application around a service."""
+        profiles = ProfileRoutes(self.profiles) if self.hosting.profiles else None
+        drawer = ServedVisuals(self.workflow, self.profiles) if self.hosting.visuals and profiles else None
+        offers = Offers(
+            profiles, ServedSearch(self.workflow, service.people, service.card), drawer,
+            ServedPictures(service.people, service.card),
+        )  # fmt: skip
+        hosts = LOOPBACK if _is_loopback(self.hosting.host) else ()
+        limits = Limits(keys=tuple(self.hosting.keys), hosts=hosts)
+        return create_app(service, offers, limits, name=self.workflow.dataset.name, log=log)
+
+    @cached_property
+    def profiles(self) -> ServedProfiles:
+        """Profiles of the run."""
+        return ServedProfiles(self.workflow)
+
+    @property
+    def _shared(self) -> bool:
+        return bool(self.hosting.state and self.hosting.state.startswith("postgresql"))
+
+    def _engine(self, name: str, reference: str) -> Engine:
+        trained = self.workflow.open_ranker(reference)
+        model = Recommender.load(trained.path, artifacts=self.workflow.store.root)
+        return Engine(name, trained.key, model, self._rows)
+
+    @cached_property
+    def _rows(self) -> Any:
+        """Rows that items are told apart by: the first modality there is, else attributes."""
+        features = self.features
+        if not features.matrices:
+            features = ItemFeatures({"attributes": attribute_matrix(self.workflow.dataset.item_table)})
+        name = next(iter(features.matrices))
+        return features.unit(name) if features[name].shape[1] else None
+
+
+def keys_of(environment: Any = os.environ) -> tuple[str, ...]:
+    """Return the keys that the environment names.
+
+    Raises:
+        ConfigError: one is too short to keep anybody out.
+    """
+    keys = tuple(key.strip() for key in environment.get(KEYS, "").split(",") if key.strip())
+    if any(len(key) < 16 for key in keys):
+        raise ConfigError(KEYS, "has a key of fewer than 16 characters", "Make one: openssl rand -hex 16")
+    return keys
+
+
+def serve(workflow: Workflow, hosting: Hosting) -> None:
+    """Serve until stopped; prints the addresses of the page and of the documentation.
+
+    Raises:
+        ConfigError: it would be open to everybody, or the address is in use.
+    """
+    import uvicorn
+
+    hosting.check()
+    host = Host(workflow, hosting)
+    service = host.service()
+    app = host.app(service)
+    shown = f"[{hosting.host}]" if ":" in hosting.host else hosting.host
+    config = uvicorn.Config(
+        app, host=hosting.host, port=hosting.port, log_level="warning", access_log=False, server_header=False,
+        timeout_graceful_shutdown=10, limit_concurrency=2000, loop="auto", http="auto",
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    _announce_the_end(server, service)
+    address = f"http://{shown}:{hosting.port}"
+    print(f"page  {address}/\nAPI   {address}/docs", flush=True)
+    server.run()
+    if not server.started:
+        raise ConfigError(f"address {hosting.host}:{hosting.port}", "cannot be used", "Try another: --port 8081")
+
+
+def _announce_the_end(server: Any, service: Service) -> None:
+    """Let ``/health/ready`` say no from the signal on, while what was asked before is still answered."""
+    stop = server.handle_exit
+
+    def stopping(number: int, frame: Any) -> None:
+        service.stopping = True
+        stop(number, frame)
+
+    server.handle_exit = stopping
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,188 @@
+"""What every request passes: size, host, origin, key and rate; then headers, metrics and one line of log."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic_core import to_json
+
+from recsys.serving.http.metrics import Metrics
+
+Scope = MutableMapping[str, Any]
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
+READS = {"/v1/recommendations", "/v1/search/picture"}  # asked by POST, and change nothing
+EXPORTS = {"/v1/export"}
+HEADERS = [
+    (b"content-security-policy", b"default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
+     b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server allows.
+
+    Attributes:
+        keys: that open mutating and exporting routes; none: anybody on this machine may.
+        hosts: names that the server is asked by; empty: any.
+        body: bytes of a request's body.
+        rate: mutating and exporting requests a second and key, after a burst of twice as many.
+    """
+
+    keys: Sequence[str] = ()
+    hosts: Sequence[str] = LOOPBACK
+    body: int = 12 << 20
+    rate: float = 50.0
+
+
+@dataclass
+class Bucket:
+    """A rate: ``take`` says whether one more is allowed, and if not, for how many seconds."""
+
+    rate: float
+    size: float
+    left: float = field(init=False)
+    then: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.left = self.size
+
+    def take(self) -> float:
+        now = time.monotonic()
+        self.left = min(self.size, self.left + (now - self.then) * self.rate)
+        self.then = now
+        if self.left >= 1:
+            self.left -= 1
+            return 0.0
+        return (1 - self.left) / self.rate
+
+
+class Guard:
+    """The outermost layer, plain ASGI.
+
+    Args:
+        app: what it guards.
+        limits: see there.
+        metrics: counts and times.
+        log: receives one line of JSON a request; no ids of people are in it.
+    """
+
+    def __init__(
+        self, app: Callable[..., Awaitable[None]], limits: Limits, metrics: Metrics,
+        log: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.app, self.limits, self.metrics = app, limits, metrics
+        self.log = log if log is not None else (lambda line: print(line, file=sys.stderr))
+        self._buckets: dict[str, Bucket] = {}
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status, sent = time.perf_counter(), 500, False
+        request = uuid.uuid4().hex[:16]
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status, sent = message["status"], True
+                message["headers"] = [*message["headers"], *HEADERS, (b"x-request-id", request.encode())]
+            await send(message)
+
+        try:
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await _refuse(sending, *refusal)
+            else:
+                await self.app(scope, _Counted(receive, self.limits.body), sending)
+        except TooLarge:
+            if not sent:
+                await _refuse(sending, 413, *_too_large(self.limits.body))
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            seconds = time.perf_counter() - started
+            self.metrics.request(scope["method"], route, status, seconds)
+            self.log(
+                json.dumps(
+                    {"time": round(time.time(), 3), "request": request, "method": scope["method"], "route": route,
+                     "status": status, "ms": round(1000 * seconds, 2)}
+                )
+            )  # fmt: skip
+
+    def _refusal(self, scope: Scope) -> tuple[Any, ...] | None:
+        """Return status, thing, cause and remedy (and seconds to wait) of a request that goes no further."""
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        host = headers.get(b"host", "")
+        if self.limits.hosts and _name(host) not in self.limits.hosts:
+            return 421, "host", "this server is not asked by that name", "Use the address that it printed."
+        if headers.get(b"content-length", "0").isdigit() and int(headers.get(b"content-length", 0)) > self.limits.body:
+            return 413, *_too_large(self.limits.body)
+        changing = scope["method"] not in ("GET", "HEAD", "OPTIONS") and scope["path"] not in READS
+        if not changing and scope["path"] not in EXPORTS:
+            return None
+        origin = headers.get(b"origin")
+        if origin and urlsplit(origin).netloc != host:
+            return 403, "origin", "another site's page may not change anything here", "Use this server's own page."
+        return self._without_key(headers, scope)
+
+    def _without_key(self, headers: dict[bytes, str], scope: Scope) -> tuple[Any, ...] | None:
+        given = headers.get(b"x-api-key") or headers.get(b"authorization", "").removeprefix("Bearer ")
+        whose = next((key for key in self.limits.keys if hmac.compare_digest(key.encode(), given.encode())), None)
+        if self.limits.keys and whose is None:
+            return 401, "key", "missing or unknown", "Send it as X-API-Key, or as Authorization: Bearer …"
+        whose = whose or (scope.get("client") or ("", 0))[0]
+        if whose not in self._buckets:
+            if len(self._buckets) > 10_000:
+                self._buckets.clear()
+            self._buckets[whose] = Bucket(self.limits.rate, 2 * self.limits.rate)
+        wait = self._buckets[whose].take()
+        return (429, "rate", f"more than {self.limits.rate:g} changes a second", "Slow down.", wait) if wait else None
+
+
+class TooLarge(Exception):
+    """A body went on beyond what is allowed."""
+
+
+class _Counted:
+    """Receives a body, and stops where it is too large."""
+
+    def __init__(self, receive: Any, most: int) -> None:
+        self.receive, self.left = receive, most
+
+    async def __call__(self) -> Any:
+        message = await self.receive()
+        self.left -= len(message.get("body", b""))
+        if self.left < 0:
+            raise TooLarge
+        return message
+
+
+def _name(host: str) -> str:
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    return name.lower()
+
+
+def _too_large(most: int) -> tuple[str, str, str]:
+    return "body", f"larger than {most >> 20} MiB", "Send less."
+
+
+async def _refuse(send: Any, status: int, thing: str, cause: str, remedy: str, wait: float = 0.0) -> None:
+    headers = [(b"content-type", b"application/json")]
+    if wait:
+        headers.append((b"retry-after", str(max(1, round(wait + 0.5))).encode()))
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    body = to_json({"error": {"thing": thing, "cause": cause, "remedy": remedy}})
+    await send({"type": "http.response.body", "body": body})

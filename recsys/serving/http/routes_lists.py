@@ -1,0 +1,60 @@
+"""Routes that answer with lists: for users, sessions, items like one, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from recsys.serving.http.context import Context, context, json_response
+from recsys.serving.http.schemas import By, Filters, Id, ItemBody, ListBody, SessionBody, WhyBody
+from recsys.serving.service import Listed, Wanted
+
+router = APIRouter(prefix="/v1", tags=["lists"])
+Here = Annotated[Context, Depends(context)]
+K = Annotated[int, Query(ge=1, le=500)]
+Name = Annotated[str, Query(max_length=100)]
+
+
+@router.get("/recommendations", response_model=ListBody)
+async def recommendations(
+    here: Here, user_id: Annotated[Id, Query()], k: K = 20, filter: Annotated[Filters, Query()] = [],  # noqa: B006
+    only: Annotated[list[Id], Query(max_length=1000)] = [],  # noqa: B006
+    never: Annotated[list[Id], Query(max_length=1000)] = [],  # noqa: B006
+    diversity: Annotated[float, Query(ge=0, le=1)] = 0.0, reasons: bool = True, model: Name = "",
+) -> Response:  # fmt: skip
+    """The best items for a user that the user does not have yet, with reasons.
+
+    Filters such as `genre:Comedy`, `!genre:Horror`, `year>=1990`; several of one kind: any of them.
+    """
+    wanted = Wanted(user_id, (), k, filter, only, never, diversity, reasons, model)
+    return _list(here, await here.service.recommend(wanted))
+
+
+@router.post("/recommendations", response_model=ListBody)
+async def session(here: Here, body: SessionBody) -> Response:
+    """The best items for somebody of whom only a few likes are known; nothing is kept."""
+    wanted = Wanted(
+        None, body.history, body.k, body.filter, body.only, body.never, body.diversity, body.reasons, body.model
+    )
+    return _list(here, await here.service.recommend(wanted))
+
+
+@router.get("/why", response_model=WhyBody)
+async def why(here: Here, user_id: Annotated[Id, Query()], item_id: Annotated[Id, Query()]) -> Response:
+    """Why an item stands where it stands for a user, and where it would stand without items of the history."""
+    return json_response(await here.service.why(user_id, item_id))
+
+
+@router.get("/similar", response_model=list[ItemBody])
+async def similar(here: Here, item_id: Annotated[Id, Query()], by: By = "taste", k: K = 10) -> Response:
+    """Items like one: `taste`: what those take who take it; `text`, `image`, `both`: what it reads or looks like."""
+    if by == "taste":
+        return json_response(await here.service.similar(item_id, k))
+    return await here.offered("finder", "like", item_id, by, k)
+
+
+def _list(here: Context, made: Listed) -> Response:
+    here.metrics.listed(made.model, made.shadowed)
+    return json_response({"items": made.lines, "model": made.model, "key": made.key})

@@ -1,0 +1,94 @@
+"""What may be shown: filters, allow and deny lists over trained and new items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+
+from recsys.core.errors import DataError
+from recsys.core.values import ITEM_SCHEMA, Dataset, Interactions, Vocabulary
+from recsys.serving.catalogue import CONDITION, Catalogue
+from recsys.serving.fresh import FreshItem, FreshItems
+
+
+class Offered:
+    """Masks of items, kept for conditions that come again.
+
+    Args:
+        catalogue: of the trained items.
+        fresh: the new ones.
+    """
+
+    def __init__(self, catalogue: Catalogue, fresh: FreshItems) -> None:
+        self.catalogue, self.fresh = catalogue, fresh
+        self._new = Catalogue(_dataset(fresh.items)) if len(fresh) else None
+        self._meeting = lru_cache(maxsize=256)(self._meet)
+
+    def mask(self, conditions: Sequence[str], only: Sequence[int], never: Sequence[int]) -> np.ndarray | None:
+        """Return which items may be shown, bool ``[n_items + n_fresh]``; ``None``: all.
+
+        Args:
+            conditions: such as ``genre:Comedy``, ``!genre:Horror``, ``year>=1990`` (see ``Catalogue.allowed``).
+            only: numbers of the items among which to choose; empty: all.
+            never: numbers of items not to show.
+
+        Raises:
+            DataError: a condition that is not understood, or that no item could meet.
+        """
+        if not (conditions or only or never):
+            return None
+        mask = self._meeting(tuple(conditions)).copy() if conditions else np.ones(self.n, dtype=bool)
+        if len(only):
+            listed = np.zeros(self.n, dtype=bool)
+            listed[list(only)] = True
+            mask &= listed
+        mask[list(never)] = False
+        return mask
+
+    @property
+    def n(self) -> int:
+        """Items, new ones included."""
+        return self.fresh.n_items + len(self.fresh)
+
+    def _meet(self, conditions: tuple[str, ...]) -> np.ndarray:
+        try:
+            old = self.catalogue.allowed(conditions)
+        except DataError:
+            if self._new is None:
+                raise
+            new = self._new.allowed(conditions)  # what neither knows is refused
+            old = np.zeros(self.fresh.n_items, dtype=bool)
+            return np.concatenate([old, new])
+        return np.concatenate([old, self._meet_new(conditions)])
+
+    def _meet_new(self, conditions: tuple[str, ...]) -> np.ndarray:
+        if self._new is None:
+            return np.zeros(0, dtype=bool)
+        known, missing = [], set()
+        for text in conditions:
+            try:
+                self._new.allowed([text])
+                known.append(text)
+            except DataError:  # no new item has it: who asks for it does not mean them, who forbids it is content
+                found = CONDITION.match(text)
+                if found and not found["not"]:
+                    missing.add(found["kind"].strip().lower())
+        met = {CONDITION.match(text)["kind"].strip().lower() for text in known if not text.startswith("!")}
+        return self._new.allowed(known) if not missing - met else np.zeros(len(self.fresh), dtype=bool)
+
+
+def _dataset(items: Sequence[FreshItem]) -> Dataset:
+    table = pl.DataFrame(
+        {
+            "item_id": [one.item_id for one in items], "title": [one.title for one in items],
+            "text": [None] * len(items), "attributes": [list(one.attributes) for one in items],
+            "image": [None] * len(items),
+        },
+        schema=ITEM_SCHEMA,
+    )  # fmt: skip
+    nothing = np.zeros(0, dtype=np.int32)
+    ids = Vocabulary(table["item_id"])
+    return Dataset("new items", Vocabulary([]), ids, Interactions(nothing, nothing, 0, len(ids)), table)

@@ -1,0 +1,218 @@
+"""Who somebody is to a ranker right now: what was known before, what was said since, what the profile wants."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from recsys.core.erased import id_hash
+from recsys.core.errors import RecsysError
+from recsys.core.values import Dataset, Interactions
+from recsys.serving.fresh import FreshItems
+from recsys.serving.state.store import Event, StateStore
+
+LIKED, DISLIKED = 4.0, 2.0  # ratings from here on up, and down
+KEPT = 100_000  # people at most
+ERASED = "erased"  # setting of the state: hashes of ids
+NOTHING = np.zeros(0, dtype=np.int64)
+
+
+class UnknownUserError(RecsysError):
+    """Nobody of that id."""
+
+
+class UnknownItemError(RecsysError):
+    """No item of that id."""
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What edits of a profile do to a list.
+
+    Attributes:
+        moved: what they add to rank votes (``profiles.steering.Steered``), float32 ``[n_items]``.
+        never: items that the profile forbids, row numbers.
+    """
+
+    moved: np.ndarray
+    never: np.ndarray = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True)
+class Person:
+    """What a list depends on, of one person.
+
+    Attributes:
+        history: items that speak for a taste, row numbers, oldest first.
+        seen: items that are not shown again, new ones included.
+        disliked: trained items that speak against it.
+        row: number of the user in the data; -1: somebody new.
+        changed: the history is no longer that of the data, so that it says more than a trained vector of the user.
+        steering: of the edited profile, if there is one.
+    """
+
+    history: np.ndarray
+    seen: np.ndarray
+    disliked: np.ndarray = field(default_factory=lambda: NOTHING)
+    row: int = -1
+    changed: bool = False
+    steering: Steering | None = None
+
+
+class Steers(Protocol):
+    """Knows edited profiles."""
+
+    def steering(self, user_id: str) -> Steering | None:
+        """Return what a user's edits do; ``None``: there are none."""
+        ...
+
+
+def verdicts(events: Iterable[Event]) -> dict[str, str]:
+    """Return what was last said of each item: like, dislike or seen, in order of the last word; clicks say nothing."""
+    said: dict[str, str] = {}
+    for one in events:
+        if one.kind == "click":
+            continue
+        word = {"like": "like", "dislike": "dislike", "hide": "seen"}.get(one.kind)
+        if word is None:
+            word = "like" if one.value >= LIKED else "dislike" if one.value <= DISLIKED else "seen"
+        said.pop(one.item_id, None)
+        said[one.item_id] = word
+    return said
+
+
+class People:
+    """Looks people up; who was looked up is kept until something changes.
+
+    Args:
+        dataset: users and items of the trained rankers.
+        known: what each user is known to have taken.
+        state: what was said since.
+        steers: edited profiles, where there are any.
+        shared: other processes write the state, too: nothing is kept from one look to the next.
+    """
+
+    def __init__(
+        self, dataset: Dataset, known: Interactions, state: StateStore, steers: Steers | None = None,
+        *, shared: bool = False,
+    ) -> None:  # fmt: skip
+        self.dataset, self.known, self.state, self.steers, self.shared = dataset, known, state, steers, shared
+        self.fresh = FreshItems(len(dataset.items))
+        hashes = set(self._erased_hashes())
+        gone = (row for row, user_id in enumerate(dataset.users.ids) if id_hash(user_id) in hashes) if hashes else ()
+        self.erased: frozenset[int] = frozenset(gone)
+        self._kept: dict[str, Person] = {}
+        self._all_changes = 0
+        self._changes: Counter[str] = Counter()  # of users: what was read before a change is not kept after it
+
+    def of(self, user_id: str) -> Person:
+        """Return a user.
+
+        Raises:
+            UnknownUserError: neither in the data nor created since.
+        """
+        found = self._kept.get(user_id)
+        if found is None:
+            before = self._all_changes, self._changes[user_id]
+            found = self._read(user_id)
+            if not self.shared and before == (self._all_changes, self._changes[user_id]):
+                if len(self._kept) >= KEPT:
+                    self._kept.clear()
+                self._kept[user_id] = found
+        return found
+
+    def kept(self, user_id: str) -> Person | None:
+        """Return a user who was looked up before and did nothing since, without reading anything."""
+        return self._kept.get(user_id)
+
+    def forget(self, user_id: str | None = None) -> None:
+        """Look a user up anew next time, or everybody."""
+        if user_id is None:
+            self._all_changes += 1
+            self._kept.clear()
+        else:
+            self._changes[user_id] += 1
+            self._kept.pop(user_id, None)
+
+    def leave_out(self, user_id: str, row: int) -> None:
+        """Take a user of the data for nobody from now on, also after a restart; only a hash of the id is kept."""
+        self.state.remember(ERASED, "\n".join([*self._erased_hashes(), id_hash(user_id)]))
+        self.erased |= {row}
+        self.forget(user_id)
+
+    def _erased_hashes(self) -> list[str]:
+        return (self.state.recall(ERASED) or "").split()
+
+    def row(self, user_id: str) -> int:
+        """Return the number of a user of the data; -1: none, or erased."""
+        row = int(self.dataset.users.index([user_id])[0])
+        return -1 if row in self.erased else row
+
+    def exists(self, user_id: str) -> bool:
+        """Return whether there is such a user."""
+        return self.row(user_id) >= 0 or self.state.has_user(user_id)
+
+    def session(self, liked: Sequence[str]) -> Person:
+        """Return somebody who likes these items, oldest first, and of whom nothing else is known.
+
+        Raises:
+            UnknownItemError: an item that there is not.
+        """
+        rows = [self.item(item_id) for item_id in liked]
+        return Person(self._trained(rows), np.unique(np.array(rows, dtype=np.int64)))
+
+    def item(self, item_id: str) -> int:
+        """Return the number of an item, trained or new.
+
+        Raises:
+            UnknownItemError: there is none.
+        """
+        number = self.fresh.place.get(item_id)
+        if number is None:
+            number = int(self.dataset.items.index([item_id])[0])
+        if number < 0:
+            raise UnknownItemError(f"item {item_id[:80]!r}", "there is none of that id", "Search for it by its title.")
+        return number
+
+    def history(self, user_id: str) -> tuple[list[str], list[str], list[str]]:
+        """Return ids of the items that somebody took or liked, oldest first; disliked; and seen besides."""
+        row, said = self.row(user_id), verdicts(self.state.events(user_id))
+        before = [self.dataset.items[item] for item in self.known.histories[row]] if row >= 0 else []
+        taken = [item for item in before if item not in said]
+        words = {word: [item for item, one in said.items() if one == word] for word in ("like", "dislike", "seen")}
+        return [*taken, *words["like"]], words["dislike"], words["seen"]
+
+    def _read(self, user_id: str) -> Person:
+        row = self.row(user_id)
+        events = self.state.events(user_id)
+        if row < 0 and not events and not self.state.has_user(user_id):
+            raise UnknownUserError(
+                f"user {user_id[:80]!r}", "there is nobody of that id", "Create the user first, or give a history."
+            )
+        said = {number: word for item, word in verdicts(events).items() if (number := self.number(item)) is not None}
+        before = self.known.histories[row] if row >= 0 else NOTHING
+        if said:
+            before = before[~np.isin(before, list(said))]
+        by = {word: [item for item, one in said.items() if one == word] for word in ("like", "dislike")}
+        history = np.concatenate([before, self._trained(by["like"])])
+        against = [item for item in by["dislike"] if item < self.fresh.n_items]
+        seen = np.unique(np.concatenate([before, np.array(list(said), dtype=np.int64)]))
+        changed = bool(by["like"] or by["dislike"])
+        steering = self.steers.steering(user_id) if self.steers else None
+        return Person(history, seen, np.array(against, dtype=np.int64), row, changed, steering)
+
+    def number(self, item_id: str) -> int | None:
+        """Return an item's number; none where there is no such item, or no longer."""
+        number = self.fresh.place.get(item_id)
+        if number is None:
+            number = int(self.dataset.items.index([item_id])[0])
+        return number if number >= 0 else None
+
+    def _trained(self, items: Sequence[int]) -> np.ndarray:
+        """Return trained items; a new one counts as those that it is most like."""
+        parts = [np.array([one]) if one < self.fresh.n_items else self.fresh.stand_ins(one) for one in items]
+        return np.concatenate(parts).astype(np.int64) if parts else NOTHING

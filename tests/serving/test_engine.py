@@ -1,0 +1,148 @@
+"""Lists for many at once: equal to one by one, new items where their likes are, reasons that can be checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recsys.core.runtime import Run
+from recsys.core.values import ItemFeatures
+from recsys.rankers.ease import EASE
+from recsys.rankers.lightgcn import LightGCN
+from recsys.serving.engine import Engine, Wish
+from recsys.serving.fresh import FreshItem, FreshItems, Neighbourhood
+from recsys.serving.people import Person, Steering
+from recsys.serving.recommender import Recommender
+
+from worlds import block_features, blocks
+
+QUIET = Run(log=lambda message: None)
+N_BLOCKS = 4
+
+
+@pytest.fixture(scope="module")
+def world():
+    return blocks(N_BLOCKS)
+
+
+@pytest.fixture(scope="module")
+def features(world) -> ItemFeatures:
+    return block_features(world, N_BLOCKS)
+
+
+def engine_of(world, ranker, features) -> Engine:
+    ranker.fit(world.train, ItemFeatures(), run=QUIET)
+    return Engine("it", "key", Recommender(world.dataset, ranker, world.train), features.unit("text"))
+
+
+@pytest.fixture(scope="module")
+def ease(world, features) -> Engine:
+    return engine_of(world, EASE(EASE.Settings(regularisation=20.0)), features)
+
+
+def person(world, user: int) -> Person:
+    history = world.train.histories[user]
+    return Person(history, np.unique(history), row=user)
+
+
+def nothing(world) -> FreshItems:
+    return FreshItems(world.train.n_items)
+
+
+def test_a_batch_is_what_each_gets_alone_and_what_the_recommender_says(ease: Engine, world) -> None:
+    wishes = [Wish(person(world, user), k=3 + user % 3) for user in range(9)]
+    together = ease.answer(wishes, nothing(world))
+    for user, (wish, lines) in enumerate(zip(wishes, together, strict=True)):
+        assert ease.answer([wish], nothing(world)) == [lines]
+        told = ease.recommender.recommend(f"u{user}", k=wish.k)
+        assert [(one.item_id, one.score, one.reasons) for one in lines] == [
+            (one.item_id, one.score, one.reasons) for one in told
+        ]
+
+
+def test_a_new_item_comes_to_those_who_like_its_like_and_to_nobody_else(ease: Engine, world, features) -> None:
+    places = Neighbourhood(features)
+    vectors = {"text": features["text"][[9, 13, 17]].mean(axis=0)}  # block 1
+    fresh = FreshItems(world.train.n_items, [places.place("new", "New", ["genre:x"], vectors)])
+    assert (fresh.items[0].neighbours[:5] % N_BLOCKS == 1).all()
+    ranks = []
+    for user in range(N_BLOCKS):
+        lines = ease.answer([Wish(person(world, user), k=10)], fresh)[0]
+        ranks.append([one.item_id for one in lines].index("new") if "new" in [one.item_id for one in lines] else 99)
+    assert ranks[1] < 5
+    assert min(ranks[0], ranks[2], ranks[3]) > ranks[1]
+    line = next(one for one in ease.answer([Wish(person(world, 1), k=10)], fresh)[0] if one.item_id == "new")
+    assert line.fresh
+    assert line.reasons[0].text.startswith("new; reads or looks like Title")
+
+
+def test_an_item_of_which_nothing_is_known_comes_last_and_one_that_went_never(ease: Engine, world) -> None:
+    n = world.train.n_items
+    fresh = FreshItems(n, [FreshItem("blank", "Blank"), FreshItem("gone", "Gone")])
+    fresh = fresh.updated([FreshItem("blank", "Blank"), FreshItem("later", "Later")])
+    assert fresh.place == {"blank": n, "later": n + 2}
+    ids = [one.item_id for one in ease.answer([Wish(person(world, 0), k=n + 3)], fresh)[0]]
+    assert set(ids[-2:]) == {"blank", "later"}
+    assert "gone" not in ids
+
+
+def test_what_is_disliked_takes_its_like_down(ease: Engine, world) -> None:
+    before = Person(np.array([0, 1]), np.array([0, 1]))
+    after = replace(before, history=np.array([0]), disliked=np.array([1]), changed=True)
+    first, second = ease.scores([before, after], nothing(world))
+    block_1 = np.arange(5, world.train.n_items, N_BLOCKS)
+    assert second[block_1].mean() < 0 < first[block_1].mean()
+
+
+def test_edits_of_the_profile_move_and_forbid(ease: Engine, world) -> None:
+    moved = np.zeros(world.train.n_items, np.float32)
+    moved[2] = 9.0
+    one = replace(person(world, 1), steering=Steering(moved, np.array([5])))
+    ids = [line.item_id for line in ease.answer([Wish(one, k=40)], nothing(world))[0]]
+    assert ids[0] == "i2"
+    assert "i5" not in ids
+
+
+def test_where_an_item_would_stand_without_another_is_what_a_shorter_history_gives(ease: Engine, world) -> None:
+    one = person(world, 1)
+    item = int(np.setdiff1d(np.arange(1, 48, N_BLOCKS), one.history)[0])
+    why = ease.why(one, item, nothing(world))
+    assert why.exact
+    assert why.place <= 2
+    assert 0 < sum(each.share for each in why.without) <= 1 + 1e-6
+    for each in why.without:
+        left = int(each.item_id[1:])
+        shorter = Person(one.history[one.history != left], one.seen)
+        scores = ease.scores([shorter], nothing(world))[0]
+        scores[one.seen] = -np.inf
+        assert each.place == 1 + int((scores > scores[item]).sum())
+
+
+def test_a_trained_user_who_says_more_is_folded_in(world, features) -> None:
+    engine = engine_of(world, LightGCN(LightGCN.Settings(embedding_dim=16, epochs=30, batch_size=64)), features)
+    one = person(world, 1)
+    now = replace(one, history=np.arange(0, 24, N_BLOCKS), changed=True)  # somebody else's block
+    ids = [int(line.item_id[1:]) for line in engine.answer([Wish(now, k=5)], nothing(world))[0]]
+    assert np.mean([item % N_BLOCKS == 0 for item in ids]) >= 0.6
+
+
+def test_diversity_spreads_a_list_and_none_leaves_it(ease: Engine, world) -> None:
+    both = Person(np.array([0, 1, 4, 5]), np.array([0, 1, 4, 5]))
+    plain, spread = (
+        ease.answer([Wish(both, k=8, diversity=value)], nothing(world))[0] for value in (0.0, 0.9)
+    )  # fmt: skip
+    blocks_of = lambda lines: len({int(one.item_id[1:]) % N_BLOCKS for one in lines})  # noqa: E731
+    assert blocks_of(spread) >= blocks_of(plain)
+    rows = ease.vectors[[int(one.item_id[1:]) for one in spread]]
+    others = ease.vectors[[int(one.item_id[1:]) for one in plain]]
+    mean = lambda x: float((x @ x.T)[~np.eye(len(x), dtype=bool)].mean())  # noqa: E731
+    assert mean(rows) < mean(others)
+
+
+def test_only_what_is_allowed_is_shown(ease: Engine, world) -> None:
+    allowed = np.zeros(world.train.n_items, dtype=bool)
+    allowed[[2, 3, 40]] = True
+    ids = {line.item_id for line in ease.answer([Wish(person(world, 1), k=20, allowed=allowed)], nothing(world))[0]}
+    assert ids == {"i2", "i3", "i40"} - {f"i{item}" for item in world.train.histories[1]}
