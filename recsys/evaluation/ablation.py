@@ -229,8 +229,8 @@ def sentence(worth: Worth, metric: str, alpha: float, what: str = REMOVAL, who: 
     p = p_value(worth.p_holm)
     sure = f"p {p if p.startswith('<') else '= ' + p} after Holm"
     if verdict == NOTHING_SHOWN:
-        low, high = fixed(-worth.high, sign=True), fixed(-worth.low, sign=True)
-        change = f"{what} changes {metric} by {fixed(-worth.loss, sign=True)} ({low} to {high})"
+        gain, low, high = (fixed(0.0 - end, sign=True) for end in (worth.loss, worth.high, worth.low))
+        change = f"{what} changes {metric} by {gain} ({low} to {high})"
         return f"{worth.name}: {change}, {sure}: {verdict}"
     size, low, high = _size(worth)
     verb = "loses" if verdict == HELPS else "gains"
