@@ -116,10 +116,7 @@ class Briefing:
 
         Liked is what the user rated as high as the middle of their ratings, or higher, and what they did not rate.
         """
-        if user is None:
-            known = History.of(history, len(self.dataset.items))
-        else:
-            known = self.profiling.history(user)
+        known = History.of(history, len(self.dataset.items)) if user is None else self.profiling.history(user)
         rows, rated = known.items, known.rated()
         if rated.any():
             rows = rows[~rated | (known.ratings >= np.median(known.ratings[rated]))]

@@ -109,7 +109,8 @@ class FreshItems:
         if not self.items:
             return scores
         new = np.asarray((self._mixing @ scores.T).T, dtype=np.float32)  # [n, n_fresh]
-        new[:, self.unplaced - self.n_items] = np.nextafter(scores.min(axis=1, keepdims=True), -np.inf, dtype=np.float32)
+        least = np.nextafter(scores.min(axis=1, keepdims=True), -np.inf, dtype=np.float32)
+        new[:, self.unplaced - self.n_items] = least
         return np.concatenate([scores, new], axis=1)
 
     def updated(self, items: Sequence[FreshItem]) -> FreshItems:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic_core import to_json
+from starlette.exceptions import HTTPException
 
 from recsys.serving.http.metrics import Metrics
 
@@ -90,13 +91,13 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status, sent = time.perf_counter(), 500, False
+        started, status = time.perf_counter(), 500
         request = uuid.uuid4().hex[:16]
 
         async def sending(message: MutableMapping[str, Any]) -> None:
-            nonlocal status, sent
+            nonlocal status
             if message["type"] == "http.response.start":
-                status, sent = message["status"], True
+                status = message["status"]
                 message["headers"] = [*message["headers"], *HEADERS, (b"x-request-id", request.encode())]
             await send(message)
 
@@ -106,9 +107,6 @@ class Guard:
                 await _refuse(sending, *refusal)
             else:
                 await self.app(scope, _Counted(receive, self.limits.body), sending)
-        except TooLarge:
-            if not sent:
-                await _refuse(sending, 413, *_too_large(self.limits.body))
         finally:
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - started
@@ -150,21 +148,17 @@ class Guard:
         return (429, "rate", f"more than {self.limits.rate:g} changes a second", "Slow down.", wait) if wait else None
 
 
-class TooLarge(Exception):
-    """A body went on beyond what is allowed."""
-
-
 class _Counted:
-    """Receives a body, and stops where it is too large."""
+    """Receives a body whose length is not told, and stops where it is too large."""
 
     def __init__(self, receive: Any, most: int) -> None:
-        self.receive, self.left = receive, most
+        self.receive, self.most, self.left = receive, most, most
 
     async def __call__(self) -> Any:
         message = await self.receive()
         self.left -= len(message.get("body", b""))
         if self.left < 0:
-            raise TooLarge
+            raise HTTPException(413, _too_large(self.most)[1])
         return message
 
 

@@ -1,0 +1,317 @@
+"""The API as its clients see it: lists, feedback, new items, people who leave, models, and odd requests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fastapi.testclient import TestClient
+from served import World
+
+from recsys.serving.http.app import create_app
+from recsys.serving.http.guard import Limits
+
+JSON = {"content-type": "application/json"}
+KEY = "a-key-of-thirty-two-characters--"
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def client(world, tmp_path, lines):
+    app = create_app(world.service(tmp_path / "state.sqlite"), name="blocks", log=lines.append)
+    with TestClient(app, base_url="http://localhost") as made:
+        yield made
+
+
+def ids(answer) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [one["item_id"] for one in answer.json()["items"]]
+
+
+def fault(answer, status: int) -> dict[str, str]:
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert set(error) == {"thing", "cause", "remedy"}
+    assert all(error.values())
+    return error
+
+
+def listed(client, user: str = "u1", **more) -> list[str]:
+    return ids(client.get("/v1/recommendations", params={"user_id": user, **more}))
+
+
+class TestLists:
+    def test_a_user_gets_the_own_block_with_reasons_and_who_answered(self, client, world) -> None:
+        answer = client.get("/v1/recommendations", params={"user_id": "u1", "k": 2}).json()
+        assert sorted(one["item_id"] for one in answer["items"]) == world.unseen(1)
+        assert answer["items"][0]["reasons"][0]["text"].startswith("because of Title")
+        assert (answer["model"], answer["key"]) == ("ease", "ease")
+
+    def test_a_session(self, client, world) -> None:
+        found = ids(client.post("/v1/recommendations", json={"history": ["i2", "i6", "i10"], "k": 5}))
+        assert set(found) <= world.block(2) - {"i2", "i6", "i10"}
+
+    def test_filters_lists_and_what_is_not_understood(self, client, world) -> None:
+        assert set(listed(client, k=5, only=["i2", "i3"])) == {"i2", "i3"}
+        first = listed(client, k=1)[0]
+        assert first not in listed(client, k=40, never=[first])
+        fault(client.get("/v1/recommendations", params={"user_id": "u1", "filter": "colour"}), 422)
+        fault(client.get("/v1/recommendations", params={"user_id": "u1", "k": 501}), 422)
+        assert "nobody" in fault(client.get("/v1/recommendations", params={"user_id": "nope"}), 404)["cause"]
+        fault(client.post("/v1/recommendations", json={"history": ["nope"]}), 404)
+        fault(client.post("/v1/recommendations", json={"history": [], "k": 3, "colour": 1}), 422)
+        fault(client.get("/v1/recommendations", params={"user_id": "u1", "model": "nope"}), 422)
+
+    def test_why_says_where_it_would_stand_without(self, client, world) -> None:
+        item = world.unseen(1)[0]
+        why = client.get("/v1/why", params={"user_id": "u1", "item_id": item}).json()
+        assert why["place"] <= 2
+        assert why["exact"]
+        assert len(why["without"]) == 5
+        assert (
+            "known to the user" in fault(client.get("/v1/why", params={"user_id": "u1", "item_id": "i1"}), 422)["cause"]
+            or item == "i1"
+        )
+
+    def test_similar_items(self, client, world) -> None:
+        found = client.get("/v1/similar", params={"item_id": "i3", "k": 4}).json()
+        assert {one["item_id"] for one in found} <= world.block(3) - {"i3"}
+        fault(client.get("/v1/similar", params={"item_id": "i3", "by": "text"}), 501)
+
+
+class TestFeedback:
+    def test_what_is_said_counts_in_the_very_next_list(self, client, world) -> None:
+        client.post("/v1/users", json={"user_id": "new"})
+        popular = listed(client, "new", k=5)
+        for item in ("i2", "i6", "i10"):
+            said = client.post(
+                "/v1/feedback", json={"user_id": "new", "item_id": item, "kind": "like", "model": "ease"}
+            )
+            assert said.status_code == 201
+            assert item not in listed(client, "new", k=48)
+        assert set(listed(client, "new", k=5)) <= world.block(2)
+        assert set(popular) - world.block(2)
+
+    def test_dislike_hide_rating_click_and_taking_back(self, client) -> None:
+        first, second, third, fourth = listed(client, k=4)
+        say = lambda item, kind, **more: client.post(  # noqa: E731
+            "/v1/feedback", json={"user_id": "u1", "item_id": item, "kind": kind, **more}
+        )
+        say(first, "hide"), say(second, "rating", value=1), say(third, "click")
+        number = say(fourth, "dislike").json()["number"]
+        found = listed(client, k=48)
+        assert not {first, second, fourth} & set(found)
+        assert third in found
+        state = client.get("/v1/user", params={"user_id": "u1"}).json()
+        assert [one["item_id"] for one in state["disliked"]] == [fourth, second]
+        assert client.delete("/v1/feedback", params={"user_id": "u1", "number": number}).status_code == 200
+        assert fourth in listed(client, k=48)
+        fault(client.delete("/v1/feedback", params={"user_id": "u1", "number": number}), 404)
+
+    def test_the_same_key_counts_once_and_must_mean_the_same(self, client) -> None:
+        body = {"user_id": "u1", "item_id": "i2", "kind": "like", "key": "k1"}
+        one, two = client.post("/v1/feedback", json=body).json(), client.post("/v1/feedback", json=body).json()
+        assert one == two
+        fault(client.post("/v1/feedback", json={**body, "kind": "dislike"}), 409)
+        assert client.get("/v1/models").json()["feedback"] == {"": {"like": 1}}
+
+    @pytest.mark.parametrize(
+        ("change", "status"),
+        [({"kind": "love"}, 422), ({"kind": "rating"}, 422), ({"value": 3}, 422), ({"item_id": "no"}, 404),
+         ({"user_id": "no"}, 404), ({"user_id": ""}, 422), ({"user_id": "x" * 257}, 422), ({"user_id": "a\x00b"}, 422),
+         ({"user_id": "a\ud800"}, 422), ({"kind": "rating", "value": "NaN"}, 422), ({"more": 1}, 422)],
+    )  # fmt: skip
+    def test_odd_feedback_is_refused_and_nothing_is_kept(self, client, change, status) -> None:
+        body = {"user_id": "u1", "item_id": "i2", "kind": "like", **change}
+        fault(client.post("/v1/feedback", content=json.dumps(body), headers=JSON), status)
+        assert client.get("/v1/models").json()["feedback"] == {}
+
+
+class TestPeople:
+    def test_a_user_leaves_and_nothing_is_left(self, client, world, tmp_path) -> None:
+        client.post("/v1/feedback", json={"user_id": "u1", "item_id": "i2", "kind": "like"})
+        assert len(client.get("/v1/export", params={"user_id": "u1"}).json()["taken"]) > 5
+        assert client.delete("/v1/users", params={"user_id": "u1"}).json()["erased"]["events"] == 1
+        fault(client.get("/v1/recommendations", params={"user_id": "u1"}), 404)
+        assert "u1" not in client.get("/v1/users", params={"prefix": "u1"}).json()
+        for file in tmp_path.iterdir():
+            assert b"u1\x00" not in file.read_bytes()
+        again = world.service(tmp_path / "state.sqlite")  # a later start
+        assert not again.people.exists("u1")
+        again.close()
+
+    def test_users_are_created_once(self, client) -> None:
+        assert client.post("/v1/users", json={"user_id": "me/ü ../x"}).status_code == 201
+        fault(client.post("/v1/users", json={"user_id": "me/ü ../x"}), 409)
+        fault(client.post("/v1/users", json={"user_id": "u1"}), 409)
+        assert client.get("/v1/users", params={"prefix": "me/"}).json() == ["me/ü ../x"]
+        assert len(listed(client, "me/ü ../x")) == 20
+
+
+class TestItems:
+    def test_a_new_item_is_recommended_at_once_and_goes_again(self, client) -> None:
+        body = {"item_id": "new", "title": "A new one", "text": "like 9", "attributes": ["genre:Brandnew"]}
+        made = client.post("/v1/items", json=body)
+        assert made.status_code == 201, made.text
+        assert "new" in listed(client, "u1", k=10)
+        assert "new" not in listed(client, "u2", k=10)
+        assert listed(client, "u2", filter="genre:Brandnew") == ["new"]
+        fault(client.post("/v1/items", json=body), 422)
+        client.post("/v1/feedback", json={"user_id": "u1", "item_id": "new", "kind": "like"})
+        assert "new" not in listed(client, "u1", k=48)
+        assert client.delete("/v1/items", params={"item_id": "new"}).status_code == 200
+        fault(client.get("/v1/item", params={"item_id": "new"}), 404)
+        fault(client.delete("/v1/items", params={"item_id": "i1"}), 404)
+        assert len(listed(client, "u1", k=48)) > 20
+
+    def test_new_items_are_there_after_a_restart(self, client, world, tmp_path) -> None:
+        client.post("/v1/items", json={"item_id": "kept", "title": "Kept", "text": "like 9"})
+        again = world.service(tmp_path / "state.sqlite")
+        assert again.item("kept")["fresh"]
+        assert len(again.people.fresh.items[0].neighbours)
+        again.close()
+
+    def test_what_is_no_picture(self, client) -> None:
+        fault(client.post("/v1/items", json={"item_id": "a", "title": "A", "picture": "§"}), 422)
+
+
+class TestModels:
+    def test_side_by_side_swapped_and_taken_back(self, client) -> None:
+        before = listed(client)
+        assert client.post("/v1/models", json={"name": "floor", "artifact": "popularity"}).status_code == 201
+        assert listed(client) == before
+        client.post("/v1/models/activate", json={"name": "floor"})
+        answer = client.get("/v1/recommendations", params={"user_id": "u1"}).json()
+        assert (answer["model"], answer["key"]) == ("floor", "popularity")
+        client.post("/v1/models/rollback")
+        assert listed(client) == before
+        assert listed(client, model="floor") != before
+        fault(client.post("/v1/models/rollback"), 422)
+
+    def test_what_cannot_answer_is_refused_while_the_others_go_on(self, client) -> None:
+        before = listed(client)
+        fault(client.post("/v1/models", json={"name": "bad", "artifact": "broken"}), 422)
+        fault(client.post("/v1/models", json={"name": "bad", "artifact": "nowhere"}), 422)
+        fault(client.post("/v1/models/activate", json={"name": "bad"}), 422)
+        assert listed(client) == before
+
+    def test_a_split_gives_a_user_always_the_same_one(self, client) -> None:
+        client.post("/v1/models", json={"name": "floor", "artifact": "popularity"})
+        fault(client.put("/v1/models/split", json={"split": {"floor": 0.5}}), 422)
+        client.put("/v1/models/split", json={"split": {"ease": 0.75, "floor": 0.25}})
+        who = {}
+        for _ in range(2):
+            for user in range(96):
+                model = client.get("/v1/recommendations", params={"user_id": f"u{user}", "k": 1}).json()["model"]
+                assert who.setdefault(user, model) == model
+        assert 10 <= list(who.values()).count("floor") <= 40
+        fault(client.delete("/v1/models/floor"), 422)
+        client.put("/v1/models/split", json={"split": {}})
+        assert client.delete("/v1/models/floor").status_code == 200
+
+    def test_a_shadow_is_only_counted(self, client) -> None:
+        client.post("/v1/models", json={"name": "floor", "artifact": "popularity"})
+        before = listed(client)
+        client.put("/v1/models/shadow", json={"name": "floor"})
+        assert listed(client) == before
+        assert "recsys_shadow_overlap_count 1.0" in client.get("/metrics").text
+
+    def test_the_arrangement_outlives_a_restart(self, client, world, tmp_path) -> None:
+        client.post("/v1/models", json={"name": "floor", "artifact": "popularity"})
+        client.post("/v1/models/activate", json={"name": "floor"})
+        again = world.service(tmp_path / "state.sqlite")
+        assert again.models.now.current == "floor"
+        assert again.models.roll_back() == "ease"
+        again.close()
+
+
+class TestGuard:
+    def make(self, world, tmp_path, **limits):
+        return TestClient(
+            create_app(world.service(tmp_path / "s.sqlite"), limits=Limits(**limits), log=lambda line: None),
+            base_url="http://localhost",
+        )
+
+    def test_whatever_changes_or_exports_needs_a_key(self, world, tmp_path) -> None:
+        with self.make(world, tmp_path, keys=(KEY,)) as client:
+            doors = [
+                (method.upper(), path)
+                for path, methods in client.get("/openapi.json").json()["paths"].items()
+                for method in methods
+                if method != "get" or path == "/v1/export"
+            ]
+            reads = {("POST", "/v1/recommendations"), ("POST", "/v1/search/picture")}
+            assert len(doors) >= 15
+            for method, path in doors:
+                answer = client.request(method, path.replace("{name}", "x"), params={"user_id": "u1"})
+                assert (answer.status_code == 401) == ((method, path) not in reads), (method, path, answer.status_code)
+            assert listed(client)
+            wrong = {"x-api-key": KEY[:-1] + "x"}
+            fault(client.post("/v1/users", json={"user_id": "a"}, headers=wrong), 401)
+            for headers in ({"x-api-key": KEY}, {"authorization": f"Bearer {KEY}"}):
+                assert client.get("/v1/export", params={"user_id": "u1"}, headers=headers).status_code == 200
+
+    def test_another_sites_page_and_another_name_are_refused(self, client) -> None:
+        body = {"user_id": "a"}
+        fault(client.post("/v1/users", json=body, headers={"origin": "http://evil.example"}), 403)
+        fault(client.get("/v1/about", headers={"host": "evil.example"}), 421)
+        assert client.post("/v1/users", json=body, headers={"origin": "http://localhost"}).status_code == 201
+
+    def test_too_often_and_too_large(self, world, tmp_path) -> None:
+        with self.make(world, tmp_path, rate=1.0, body=2000) as client:
+            codes = [client.post("/v1/users", json={"user_id": f"n{number}"}).status_code for number in range(4)]
+            assert codes[:2] == [201, 201]
+            assert codes[3] == 429
+            refused = client.post("/v1/users", json={"user_id": "late"})
+            assert int(refused.headers["retry-after"]) >= 1
+            fault(client.post("/v1/recommendations", content=b"x" * 3000), 413)
+            chunks = (b"x" * 500 for _ in range(8))  # no length is told
+            fault(client.post("/v1/recommendations", content=chunks), 413)
+
+    def test_deep_and_broken_bodies(self, client) -> None:
+        deep = b'{"history":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        assert client.post("/v1/recommendations", content=deep, headers=JSON).status_code in (400, 422)
+        assert client.post("/v1/recommendations", content=b"\xff\xfe{", headers=JSON).status_code in (400, 422)
+        fault(client.post("/v1/recommendations", content=b"[1,2", headers=JSON), 422)
+
+    def test_headers_keep_scripts_of_others_out(self, client) -> None:
+        headers = client.get("/").headers
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+    def test_no_person_is_in_logs_and_metrics(self, client, lines) -> None:
+        client.post("/v1/users", json={"user_id": "secretperson"})
+        client.post("/v1/feedback", json={"user_id": "secretperson", "item_id": "i3", "kind": "like"})
+        listed(client, "secretperson")
+        assert len(lines) == 3
+        assert json.loads(lines[-1])["route"] == "/v1/recommendations"
+        assert "secretperson" not in "".join(lines) + client.get("/metrics").text
+
+    def test_health_and_what_stops(self, client) -> None:
+        assert client.get("/health/live").json() == {"live": True}
+        assert client.get("/health/ready").json()["ready"]
+        client.app.app.state.recsys.service.stopping = True
+        assert client.get("/health/ready").status_code == 503
+
+    def test_the_documentation_names_every_route(self, client) -> None:
+        page, schema = client.get("/docs").text, client.get("/openapi.json").json()
+        assert len(schema["paths"]) > 20
+        assert all(path in page for path in schema["paths"])
+        assert "<script" not in page
+
+
+def test_a_full_queue_answers_503_and_says_when(world, tmp_path) -> None:
+    app = create_app(world.service(tmp_path / "s.sqlite", waiting=0), log=lambda line: None)
+    with TestClient(app, base_url="http://localhost") as client:
+        answer = client.get("/v1/recommendations", params={"user_id": "u1"})
+        fault(answer, 503)
+        assert int(answer.headers["retry-after"]) >= 1
