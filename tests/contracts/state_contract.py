@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
 import signal
 import threading
@@ -62,6 +63,24 @@ def in_threads(n: int, work) -> list:
         thread.start()
     for thread in threads:
         thread.join()
+    return found
+
+
+def in_fork(work) -> str:
+    """Run ``work`` in a copy of this process; return what it returns, or the name of what it raises and the message."""
+
+    def run() -> None:
+        try:
+            told.put(str(work()))
+        except Exception as error:
+            told.put(f"{type(error).__name__}: {error}")
+
+    context = multiprocessing.get_context("fork")
+    told = context.SimpleQueue()
+    copy = context.Process(target=run)
+    copy.start()
+    found = told.get()
+    copy.join()
     return found
 
 

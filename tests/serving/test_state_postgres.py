@@ -16,7 +16,7 @@ from recsys.serving.state.postgres import PostgresStateStore
 from recsys.serving.state.sql import ADD_EVENT
 from recsys.serving.state.store import Event, StateBusyError
 
-from contracts.state_contract import StateContract, in_threads, item
+from contracts.state_contract import StateContract, in_fork, in_threads, item
 
 if TYPE_CHECKING:
     from serving.postgres_server import PostgresServer
@@ -140,6 +140,16 @@ def test_a_server_that_dies_loses_nothing_and_is_found_again(
     store.record(Event("u1", "i2", "like"))
     postgres_server.control("-m", "immediate", "restart")
     assert len(store.events("u1")) == 2  # the connections that were open are replaced unasked
+
+
+def test_a_fork_goes_on_with_connections_of_its_own(store: PostgresStateStore) -> None:
+    store.check()
+    assert (
+        in_fork(lambda: [store.record(Event("u1", f"i{n}", "like")).item_id for n in range(3)]) == "['i0', 'i1', 'i2']"
+    )
+    for _ in range(3):
+        store.record(Event("u1", "i3", "like"))
+    assert [event.item_id for event in store.events("u1")] == ["i0", "i1", "i2", "i3", "i3", "i3"]
 
 
 def test_a_database_that_may_only_be_read_says_so(store: PostgresStateStore, postgres_server: PostgresServer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import shutil
@@ -17,7 +16,7 @@ from recsys.serving.state import make_state
 from recsys.serving.state.sqlite import SQLiteStateStore
 from recsys.serving.state.store import Event, StateBusyError
 
-from contracts.state_contract import StateContract, item
+from contracts.state_contract import StateContract, in_fork, item
 
 
 @pytest.fixture
@@ -30,24 +29,6 @@ def is_sound(path: Path) -> bool:
     found = file.execute("PRAGMA integrity_check").fetchone()
     file.close()
     return found == ("ok",)
-
-
-def in_fork(work) -> str:
-    """Run ``work`` in a copy of this process; return what it returns, or the name of what it raises and the message."""
-
-    def run() -> None:
-        try:
-            told.put(str(work()))
-        except Exception as error:
-            told.put(f"{type(error).__name__}: {error}")
-
-    context = multiprocessing.get_context("fork")
-    told = context.SimpleQueue()
-    copy = context.Process(target=run)
-    copy.start()
-    found = told.get()
-    copy.join()
-    return found
 
 
 class TestSQLiteState(StateContract):
