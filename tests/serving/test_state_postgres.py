@@ -143,13 +143,15 @@ def test_a_server_that_dies_loses_nothing_and_is_found_again(
 
 
 def test_a_fork_goes_on_with_connections_of_its_own(store: PostgresStateStore) -> None:
-    store.check()
-    assert (
-        in_fork(lambda: [store.record(Event("u1", f"i{n}", "like")).item_id for n in range(3)]) == "['i0', 'i1', 'i2']"
-    )
-    for _ in range(3):
-        store.record(Event("u1", "i3", "like"))
-    assert [event.item_id for event in store.events("u1")] == ["i0", "i1", "i2", "i3", "i3", "i3"]
+    def connection() -> int:
+        with store.database.reading() as session:
+            return session.execute("SELECT pg_backend_pid()").fetchone()[0]
+
+    mine = connection()
+    assert in_fork(connection) != str(mine)
+    assert connection() == mine
+    assert in_fork(lambda: store.record(Event("u1", "i1", "like")).item_id) == "i1"
+    assert [event.item_id for event in store.events("u1")] == ["i1"]
 
 
 def test_a_database_that_may_only_be_read_says_so(store: PostgresStateStore, postgres_server: PostgresServer) -> None:
