@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import selectors
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,6 +76,11 @@ class PostgresDatabase:
         """Return whether looking makes nothing: tables are made at once."""
         return True
 
+    def ask(self, statement: str, row: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement, which is a transaction of its own, and return its rows: one way to the server and back."""
+        with self._used() as connection:
+            return Session(connection).execute(statement, row).fetchall()
+
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """One snapshot of all tables."""
@@ -122,13 +128,20 @@ class PostgresDatabase:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Session]:
+        with self._used() as connection:
+            connection.execute(begin)
+            yield Session(connection)
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _used(self) -> Iterator[Connection]:
+        """A connection outside of any transaction; whatever fails in the block ends it, or rolls back."""
         with self._explained():
-            connection = self._begun(begin)
+            connection = self._idle() or self._connect()
             try:
-                yield Session(connection)
-                connection.execute("COMMIT")
+                yield connection
             except RecsysError:  # ours: the connection is as good as before
-                connection.execute("ROLLBACK")
+                connection.rollback()
                 self._pool.give(connection)
                 raise
             except BaseException:
@@ -136,18 +149,15 @@ class PostgresDatabase:
                 raise
             self._pool.give(connection)
 
-    def _begun(self, begin: str) -> Connection:
-        idle = self._pool.take()
-        if idle is not None:
-            try:
-                idle.execute(begin)
-                return idle
-            except self.psycopg.OperationalError:  # the server was started again: so were all others
-                idle.close()
-                self._pool.clear()
-        connection = self._connect()
-        connection.execute(begin)
-        return connection
+    def _idle(self) -> Connection | None:
+        """Return a connection that has heard nothing while it was idle: a server that stops says so."""
+        while (connection := self._pool.take()) is not None:
+            with selectors.DefaultSelector() as heard:
+                heard.register(connection.fileno(), selectors.EVENT_READ)
+                if not heard.select(timeout=0):
+                    return connection
+            connection.close()
+        return None
 
     def _connect(self) -> Connection:
         connection = self.psycopg.connect(**self._options, autocommit=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -54,6 +55,11 @@ class SQLiteDatabase:
     def exists(self) -> bool:
         """Return whether there is a file: looking would make one."""
         return self.path.is_file()
+
+    def ask(self, statement: str, row: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement that reads, and return its rows."""
+        with self.opened() as file:
+            return file.execute(statement, row).fetchall()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -54,7 +54,8 @@ def test_a_low_number_that_is_committed_late_is_waited_for(store: PostgresStateS
     store.check()
     found: list[list[Event]] = []
     with slow.database.writing() as session:
-        low = slow._insert(session, ADD_EVENT, ("u1", "i1", "like", None, "", None, 1))
+        row = ("u1", "i1", "like", None, "", None, 1)
+        low = session.execute(f"{ADD_EVENT} RETURNING number", row).fetchone()[0]
         high = store.record(Event("u2", "i2", "like")).number
         assert low < high
         with pytest.raises(StateBusyError, match="timeout"):

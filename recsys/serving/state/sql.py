@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from recsys.core.errors import ArtifactError
-from recsys.core.postgres import PostgresDatabase, Session
+from recsys.core.postgres import PostgresDatabase
 from recsys.core.sqlite import SQLiteDatabase
 from recsys.serving.state.store import (
     Event,
@@ -54,7 +53,7 @@ class SQLStateStore:
     def __init__(self, database: SQLiteDatabase | PostgresDatabase) -> None:
         self.database = database
 
-    def _insert(self, file: Session | sqlite3.Connection, statement: str, row: tuple[Any, ...]) -> int | None:
+    def _insert(self, statement: str, row: tuple[Any, ...]) -> int | None:
         """Add a row and return its number, above all that any reader has seen; ``None``: its key or id is taken."""
         raise NotImplementedError
 
@@ -71,14 +70,12 @@ class SQLStateStore:
 
     def known_users(self, prefix: str = "", limit: int = 50) -> list[str]:
         query = "SELECT user_id FROM users WHERE user_id >= ? ORDER BY user_id LIMIT ?"
-        with self.database.reading() as file:  # in that order all that begin so follow each other
-            found = [row[0] for row in file.execute(query, (checked_text("prefix", prefix), _whole(max(0, limit))))]
+        found = [row[0] for row in self.database.ask(query, (checked_text("prefix", prefix), _whole(max(0, limit))))]
         return list(takewhile(lambda user_id: user_id.startswith(prefix), found))
 
     def has_user(self, user_id: str) -> bool:
         query, row = "SELECT 1 FROM users WHERE user_id = ?", (checked_id("user", user_id),)
-        with self.database.reading() as file:
-            return file.execute(query, row).fetchone() is not None
+        return bool(self.database.ask(query, row))
 
     # -- events ----------------------------------------------------------------------------------------------
 
@@ -88,11 +85,10 @@ class SQLStateStore:
         value = None if event.value is None else float(event.value)
         row = (event.user_id, event.item_id, event.kind, value, event.model, event.key, event.time)
         query = f"SELECT {EVENT} FROM events WHERE user_id = ? AND client_key = ?"
-        with self.database.writing() as file:
-            number = self._insert(file, ADD_EVENT, row)
-            if number is not None:
-                return replace(event, value=value, number=number)
-            kept = _event(self._kept(file, query, (event.user_id, event.key)))
+        number = self._insert(ADD_EVENT, row)
+        if number is not None:
+            return replace(event, value=value, number=number)
+        kept = _event(self._kept(query, (event.user_id, event.key)))
         if (kept.item_id, kept.kind, kept.value) != (event.item_id, event.kind, value):
             cause = f"came before with kind {kept.kind!r} of item {kept.item_id!r}"
             raise StateConflictError(f"key {event.key!r}", cause, "Use a new key for each event.")
@@ -109,30 +105,26 @@ class SQLStateStore:
 
     def events(self, user_id: str) -> list[Event]:
         query = f"SELECT {EVENT} FROM events WHERE user_id = ? AND taken_back = 0 ORDER BY number"
-        with self.database.reading() as file:
-            return [_event(row) for row in file.execute(query, (checked_id("user", user_id),))]
+        return [_event(row) for row in self.database.ask(query, (checked_id("user", user_id),))]
 
     def since(self, number: int, limit: int = 10_000) -> list[Event]:
         query = f"""
             SELECT {EVENT} FROM events WHERE number > ? AND number <= ? AND taken_back = 0 ORDER BY number LIMIT ?
         """
         last = self._settled("events", _whole(number))
-        with self.database.reading() as file:
-            return [_event(row) for row in file.execute(query, (_whole(number), last, _whole(max(0, limit))))]
+        return [_event(row) for row in self.database.ask(query, (_whole(number), last, _whole(max(0, limit))))]
 
     def removals(self) -> int:
-        with self.database.reading() as file:
-            row = file.execute("SELECT number FROM totals WHERE name = 'removals'").fetchone()
-        return row[0] if row else 0
+        found = self.database.ask("SELECT number FROM totals WHERE name = 'removals'")
+        return found[0][0] if found else 0
 
     def counts(self) -> dict[str, dict[str, int]]:
         query = (
             "SELECT model, kind, count(*) FROM events WHERE taken_back = 0 GROUP BY model, kind ORDER BY model, kind"
         )
         found: dict[str, dict[str, int]] = {}
-        with self.database.reading() as file:
-            for model, kind, number in file.execute(query):
-                found.setdefault(model, {})[kind] = number
+        for model, kind, number in self.database.ask(query):
+            found.setdefault(model, {})[kind] = number
         return found
 
     # -- items and settings ----------------------------------------------------------------------------------
@@ -142,9 +134,8 @@ class SQLStateStore:
         query = f"SELECT {ITEM} FROM items WHERE item_id = ?"
         attributes = json.dumps(item.attributes, ensure_ascii=False)
         row = (item.item_id, item.title, item.text, attributes, item.picture, _packed(item.vectors))
-        with self.database.writing() as file:
-            number = self._insert(file, ADD_ITEM, row)
-            kept = self._item(self._kept(file, query, (item.item_id,)))
+        number = self._insert(ADD_ITEM, row)
+        kept = self._item(self._kept(query, (item.item_id,)))
         if number is None and _content(kept) != _content(item):
             remedy = "Remove it first, or use another id."
             raise StateConflictError(f"item {item.item_id!r}", "is kept with other content", remedy)
@@ -153,8 +144,7 @@ class SQLStateStore:
     def items(self, since: int = 0) -> list[NewItem]:
         query = f"SELECT {ITEM} FROM items WHERE number > ? AND number <= ? ORDER BY number"
         last = self._settled("items", _whole(since))
-        with self.database.reading() as file:
-            return [self._item(row) for row in file.execute(query, (_whole(since), last))]
+        return [self._item(row) for row in self.database.ask(query, (_whole(since), last))]
 
     def remove_item(self, item_id: str) -> bool:
         row = (checked_id("item", item_id),)
@@ -171,9 +161,8 @@ class SQLStateStore:
 
     def recall(self, name: str) -> str | None:
         query, row = "SELECT value FROM settings WHERE name = ?", (checked_id("setting", name),)
-        with self.database.reading() as file:
-            found = file.execute(query, row).fetchone()
-        return found[0] if found else None
+        found = self.database.ask(query, row)
+        return found[0][0] if found else None
 
     # -- all of a user, and the place ------------------------------------------------------------------------
 
@@ -207,11 +196,11 @@ class SQLStateStore:
     def close(self) -> None:
         self.database.close()
 
-    def _kept(self, file: Session | sqlite3.Connection, query: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        found = file.execute(query, row).fetchone()
-        if found is None:  # where several write at once
+    def _kept(self, query: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        found = self.database.ask(query, row)
+        if not found:
             raise StateBusyError(self.database.name, "what was there a moment ago has just been removed", "Try again.")
-        return found
+        return found[0]
 
     def _item(self, row: tuple[Any, ...]) -> NewItem:
         number, item_id, title, text, attributes, picture, vectors = row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,10 @@ class SQLiteStateStore(SQLStateStore):
         self.path = Path(path)
         super().__init__(SQLiteDatabase(self.path, FORMAT, patience))
 
-    def _insert(self, file: sqlite3.Connection, statement: str, row: tuple[Any, ...]) -> int | None:
-        done = file.execute(statement, row)
-        return done.lastrowid if done.rowcount else None
+    def _insert(self, statement: str, row: tuple[Any, ...]) -> int | None:
+        with self.database.writing() as file:
+            done = file.execute(statement, row)
+            return done.lastrowid if done.rowcount else None
 
     def _settled(self, table: str, number: int) -> int:
         return 2**63 - 1  # one writer at a time: what it commits has the highest numbers
