@@ -115,18 +115,17 @@ def _choices(values: Sequence[Any], where: str) -> tuple[Any, ...]:
 
 
 def _range(table: Mapping[str, Any], where: str) -> Range:
+    for key in table:  # before what is missing: it may be there, misspelt
+        if key not in Range.model_fields:
+            raise ConfigError(f"{where}, {key!r}", "a range has no such key", did_you_mean(key, Range.model_fields))
     try:
         found = make_settings(Range, table, "range")
     except ConfigError as error:
         thing = error.thing.replace("setting range.", "")
-        raise ConfigError(f"{where}, {thing}", error.cause, _remedy(error)) from None
+        raise ConfigError(f"{where}, {thing}", error.cause, "Such as { low = 0.001, high = 0.1, log = true }") from None
     if fault := found.fault():
         raise ConfigError(where, *fault)
     return found
-
-
-def _remedy(error: ConfigError) -> str:
-    return "For example: { low = 0.001, high = 0.1, log = true }" if "doctor" in error.remedy else error.remedy
 
 
 def _check(space: Space, where: str, above: Mapping[str, Space]) -> None:
