@@ -50,6 +50,8 @@ class Session:
 class PostgresDatabase:
     """One database, in which the tables are made by the first use; connections are kept open between uses.
 
+    A pooler between here and the server must pool sessions, not transactions: settings are made for a session.
+
     Args:
         url: ``postgresql://user@host/name``, with any of libpq's parameters.
         tables: what is kept there.
@@ -69,7 +71,8 @@ class PostgresDatabase:
         self.tables, self.patience = tables, patience
         self.name = f"{tables.thing} in PostgreSQL at {given.get('host', 'localhost')}/{given.get('dbname', '')}"
         waits = {"connect_timeout": max(2, round(patience)), "tcp_user_timeout": round(patience * 1000)}
-        self._options = {"application_name": "recsys", **waits, **given, "client_encoding": "UTF8"}
+        alive = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}  # a machine that vanished
+        self._options = {"application_name": "recsys", **waits, **alive, **given, "client_encoding": "UTF8"}
         self._pool: Pool[Connection] = Pool()
 
     def exists(self) -> bool:

@@ -212,7 +212,7 @@ class StateContract:
         assert store.add_item(item(title="Another")).number > first.number
 
     def test_vectors_that_cannot_be_used_are_refused(self, store: StateStore) -> None:
-        for vector in (np.ones((2, 2)), np.array([1.0, np.nan])):
+        for vector in (np.ones((2, 2)), np.array([1.0, np.nan]), np.array([1e300]), np.array(["1"])):
             with pytest.raises(DataError, match="one row of finite numbers"):
                 store.add_item(item(vectors={"mini": vector}))
         assert store.items() == []

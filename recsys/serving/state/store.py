@@ -231,6 +231,15 @@ def check_item(item: NewItem) -> None:
         checked_text(f"text of item {item.item_id!r}:", text)
     for name, vector in item.vectors.items():
         checked_id("encoder", name)
-        if np.ndim(vector) != 1 or not np.isfinite(vector).all():
+        if not _is_row(vector):
             cause = f"the vector of {name!r} is not one row of finite numbers"
             raise DataError(f"item {item.item_id!r}", cause, "Leave out encoders that had nothing to encode.")
+
+
+def _is_row(vector: np.ndarray) -> bool:
+    """Return whether a vector is one row of numbers that are finite as float32."""
+    found = np.asarray(vector)
+    if found.ndim != 1 or found.dtype.kind not in "fiu":
+        return False
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(found.astype(np.float32)).all())
