@@ -32,7 +32,7 @@ class Worth:
         mean: of the metric without it.
         loss, low, high: mean of the run as it is minus mean without it, and the interval over users.
         p, p_holm: of the paired test, and adjusted for all tests of the same variant.
-        effect: loss in standard deviations of the users' differences (Cohen's d for pairs).
+        effect: loss in standard deviations of the users' differences (Cohen's d for pairs); 0 where users do not differ.
         relative: loss as a share of the mean of the run as it is.
         by_seed: the same loss for each seed, trained once with and once without it.
     """
@@ -148,7 +148,7 @@ def worths(
         spread = float(gap.std(ddof=1)) if len(gap) > 1 else 0.0
         loss, seeds = 0.0 - row["difference"], tuple((by_seed or {}).get(other.name, ()))
         ends = (0.0 - row["high"], 0.0 - row["low"])
-        effect = float(gap.mean()) / spread if spread else 0.0
+        effect = float(gap.mean()) / spread if spread > 1e-9 else 0.0
         relative = loss / base if base else 0.0
         result.append(Worth(other.name, row["mean"], loss, *ends, row["p"], row["p_holm"], effect, relative, seeds))
     return result

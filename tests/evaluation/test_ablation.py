@@ -1,0 +1,195 @@
+"""Losses, verdicts and figures of an ablation, worked out by hand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys.core.errors import ConfigError
+from recsys.evaluation.ablation import (
+    Overlap,
+    Worth,
+    efficient,
+    headline,
+    over_seeds,
+    overlap_sentence,
+    overlaps,
+    same_lists,
+    seed_losses,
+    segment_worths,
+    sentence,
+    worths,
+)
+from recsys.evaluation.ablation_plots import Bar, Point, curves_plot, pareto_plot, worth_plot
+from recsys.evaluation.result import Evaluation
+from recsys.evaluation.significance import holm
+from recsys.evaluation.svg import check_svg
+
+METRIC = "ndcg@2"
+N = 40
+
+
+def evaluation(name: str, values: np.ndarray, users: np.ndarray | None = None) -> Evaluation:
+    """One metric for each user; half of them have 3 known items, half 10; nobody else's truth is in the tail."""
+    n = len(values)
+    table = pl.DataFrame({
+        "user_idx": np.arange(n) if users is None else users,
+        "n_history": np.where(np.arange(n) < n // 2, 3, 10),
+        METRIC: values.astype(np.float64),
+        "recall_tail@2": pl.Series([None if user % 2 else float(values[user]) for user in range(n)], dtype=pl.Float64),
+    })  # fmt: skip
+    options = {"n_resamples": 200, "level": 0.95, "seed": 0, "bounds": [5, 20]}
+    protocol = {"dataset": "d", "split": "random", "part": "test", "fingerprint": "f"}
+    return Evaluation(name, table, np.zeros((n, 2), np.int32), {"coverage@2": 0.5}, protocol, {}, METRIC, options)
+
+
+BASE = np.linspace(0.2, 0.8, N)
+NOISE = np.tile([0.01, -0.01], N // 2)
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Worth]:
+    """Without help every user loses .1, without harm gains .1, without a decoy as many lose .01 as gain it."""
+    others = [evaluation("help", BASE - 0.1 + NOISE), evaluation("harm", BASE + 0.1), evaluation("decoy", BASE + NOISE)]
+    return worths(evaluation("intact", BASE), others, METRIC, 999)
+
+
+def test_losses_their_intervals_and_verdicts(found: list[Worth]) -> None:
+    help_, harm, decoy = found
+    assert help_.loss == pytest.approx(0.1)
+    assert help_.low < 0.1 < help_.high
+    assert (harm.loss, harm.low, harm.high) == pytest.approx((-0.1, -0.1, -0.1))
+    assert harm.effect == 0.0  # all gain the same: there is no spread to measure it by
+    assert decoy.loss == pytest.approx(0.0, abs=1e-12)
+    assert [one.verdict(0.05) for one in found] == ["helps", "harms", "no effect shown"]
+    assert help_.relative == pytest.approx(0.1 / BASE.mean())
+    assert help_.effect == pytest.approx(0.1 / NOISE.std(ddof=1))
+    assert decoy.effect == pytest.approx(0.0, abs=1e-9)
+
+
+def test_holm_by_hand(found: list[Worth]) -> None:
+    assert [one.p for one in found] == [0.001, 0.001, 1.0]
+    assert [one.p_holm for one in found] == pytest.approx([0.003, 0.003, 1.0])  # 3 × .001, then 2 × .001 but not below
+    assert list(holm([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def worth(loss: float, p: float, seeds: tuple[float, ...] = ()) -> Worth:
+    return Worth("text", 0.3, loss, loss - 0.008, loss + 0.008, p / 3, p, 0.2, 0.04, seeds)
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (worth(0.012, 0.003),
+         "text: its removal loses 0.0120 ndcg@2 (0.0040 to 0.0200), p = 0.003 after Holm: it helps"),
+        (worth(-0.012, 0.0001),
+         "text: its removal gains 0.0120 ndcg@2 (0.0040 to 0.0200), p < 0.001 after Holm: it harms"),
+        (worth(0.002, 0.4),
+         "text: its removal changes ndcg@2 by −0.0020 (−0.0100 to +0.0060), p = 0.400 after Holm: no effect shown"),
+        (worth(0.0, 1.0),
+         "text: its removal changes ndcg@2 by +0.0000 (−0.0080 to +0.0080), p = 1.000 after Holm: no effect shown"),
+        (worth(0.012, 0.003, (0.02, 0.01)),
+         "text: its removal loses 0.0120 ndcg@2 (0.0040 to 0.0200), p = 0.003 after Holm, with each of 2 seeds: "
+         "it helps"),
+        (worth(0.012, 0.003, (0.03, -0.01, 0.016)),
+         "text: its removal loses 0.0120 ndcg@2 (0.0040 to 0.0200), p = 0.003 after Holm, with only 2 of 3 seeds: "
+         "it helps"),
+    ],
+)  # fmt: skip
+def test_the_verdict_in_words(one: Worth, said: str) -> None:
+    assert sentence(one, METRIC, 0.05) == said
+
+
+def test_a_pair_and_a_shuffle_are_called_so() -> None:
+    assert "removing both loses" in sentence(worth(0.012, 0.003), METRIC, 0.05, "removing both", "they")
+    assert sentence(worth(0.012, 0.003), METRIC, 0.05, "removing both", "they").endswith(": they help")
+
+
+def test_the_headline_sorts_by_verdict(found: list[Worth]) -> None:
+    assert headline(found, 0.05) == "help helps; harm harms; no effect is shown of decoy"
+    two = [replace(found[0], name="a"), replace(found[0], name="b"), found[2]]
+    assert headline(two, 0.05) == "a and b help; no effect is shown of decoy"
+
+
+def test_each_users_mean_over_seeds_is_what_is_compared() -> None:
+    seeds = [evaluation("s0", BASE + 0.1), evaluation("s1", BASE - 0.3)]
+    mean = over_seeds(seeds, "mean")
+    assert mean.name == "mean"
+    assert mean.per_user[METRIC].to_numpy() == pytest.approx(BASE - 0.1)
+    assert mean.per_user["recall_tail@2"].null_count() == N // 2
+    assert worths(evaluation("intact", BASE), [mean], METRIC, 99)[0].loss == pytest.approx(0.1)
+    with pytest.raises(ConfigError, match="different users"):
+        over_seeds([seeds[0], evaluation("s1", BASE, np.arange(N) + 1)], "mean")
+
+
+def test_losses_of_single_seeds_and_what_no_seed_changes() -> None:
+    intact = [evaluation("a", BASE), evaluation("b", BASE + 0.2)]
+    assert seed_losses(intact, [evaluation("c", BASE - 0.1)], METRIC) == pytest.approx((0.1, 0.3))
+    assert seed_losses(intact, [evaluation("c", BASE), evaluation("d", BASE)], METRIC) == pytest.approx((0.0, 0.2))
+    assert same_lists(intact[0], evaluation("other name", BASE))
+    assert not same_lists(*intact)
+
+
+def test_segments_have_the_loss_where_it_is() -> None:
+    gap = np.where(np.arange(N) < N // 2, 0.2, 0.0)
+    rows = segment_worths(evaluation("intact", BASE), evaluation("text", BASE - gap), METRIC, 200)
+    told = {(row.by, row.segment): row for row in rows}
+    assert told["history", "1–5"].loss == pytest.approx(0.2)
+    assert told["history", "6–20"].loss == pytest.approx(0.0)
+    assert told["history", "6–20"].n_users == N // 2
+    assert told["items", "tail"].metric == "recall@2"
+    assert told["items", "tail"].n_users == N // 2
+    assert ("items", "head") not in told
+
+
+def test_pairs_that_cover_for_each_other_and_pairs_that_need_each_other() -> None:
+    intact, less = evaluation("intact", BASE), evaluation("less", BASE - 0.1)
+    covered = overlaps(intact, [(evaluation("a", BASE), evaluation("b", BASE), less)], METRIC, 999)[0]
+    assert (covered.first, covered.second) == ("a", "b")
+    assert covered.more == pytest.approx(0.1)
+    assert "either covers for the other" in overlap_sentence(covered, METRIC, 0.05)
+    needed = overlaps(intact, [(less, less, less)], METRIC, 999)[0]
+    assert needed.more == pytest.approx(-0.1)
+    assert "each is worth less without the other" in overlap_sentence(needed, METRIC, 0.05)
+    unsure = Overlap("a", "b", 0.1, -0.1, 0.3, 0.2, 0.4)
+    assert "no interaction shown" in overlap_sentence(unsure, METRIC, 0.05)
+
+
+def test_efficient_is_whom_nobody_beats() -> None:
+    points = {"cheap": (1.0, 0.2), "good": (5.0, 0.4), "beaten": (6.0, 0.3), "twin": (5.0, 0.4), "dear": (9.0, 0.4)}
+    assert efficient(points) == ["cheap", "good", "twin"]
+
+
+# -- figures -----------------------------------------------------------------------------------------------------
+
+
+def test_bars_begin_at_zero_and_have_a_point_a_seed() -> None:
+    bars = [Bar("text", 0.1, 0.05, 0.15, (0.08, 0.12), "helps"), Bar("<decoy>", -0.01, -0.03, 0.02, ())]
+    svg = check_svg(worth_plot(bars, title="t", key="k", x_name="loss"), "bars")
+    zero = re.search(r'class="floor" x1="([\d.]+)%"', svg)[1]
+    assert svg.count(f'x1="{zero}%"') >= 3  # the line and the start of both bars
+    assert svg.count("fill:var(--paper)") == 2
+    assert "&lt;decoy&gt;" in svg
+    assert "text +0.1000 (from +0.0500 to +0.1500): helps" in svg
+    assert svg == worth_plot(bars, title="t", key="k", x_name="loss")
+
+
+def test_pareto_names_every_point_and_labels_do_not_meet() -> None:
+    points = [Point(f"without member {number}", 10.0 + number / 10, 0.3 + number / 1000) for number in range(6)]
+    svg = pareto_plot([Point("intact", 20.0, 0.31, True), *points], title="t", key="k", x_name="s", y_name="ndcg")
+    check_svg(svg, "pareto")
+    labels = re.findall(r'overflow="visible"><text[^>]* y="([\d.]+)"[^>]*>([^<]+)<', svg)
+    assert {label for _, label in labels} == {"intact", *(point.label for point in points)}
+    assert len({height for height, _ in labels}) > 3
+
+
+def test_curves_have_a_line_a_seed_and_nothing_without_points() -> None:
+    seeds = [[(1, 0.1), (2, 0.2), (3, float("nan"))], [(1, 0.15), (2, 0.18)]]
+    svg = check_svg(curves_plot({"lightgcn": seeds, "empty": []}, title="t", key="k", y_name="ndcg"), "curves")
+    assert svg.count("<polyline") == 2
+    assert "lightgcn: best 0.2000" in svg
+    assert curves_plot({"a": [[(1, 0.2)]]}, title="t", key="k", y_name="ndcg") == ""
