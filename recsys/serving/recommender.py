@@ -174,7 +174,6 @@ class Recommender:
         nearest items in the ranker's own space, and say so; where a ranker has neither, how many took it.
         """
         history = query.histories[0]
-        taken = [Reason(f"{n:,} of {self.known.n_users:,} users took it") for n in self.known.item_counts[items]]
         named: list[tuple[Reason, ...]] = [()] * len(items)
         if not len(history):
             pass
@@ -182,11 +181,14 @@ class Recommender:
             parts = self._contributions(query, items)  # [n, len(history)]
             total = np.maximum(parts, 0).sum(axis=1, keepdims=True)
             shares = parts / np.where(total > 0, total, 1)
-            named = [self._name(history, row, "because of", exact=True) for row in shares]
+            named = self._named(history, shares, "because of", exact=True)
         elif isinstance(self.ranker, HasEmbeddings):
             vectors = self.ranker.embeddings()["item"]
-            named = [self._name(history, _cosine(vectors[history], vectors[i]), "close to", exact=False) for i in items]
-        return [reasons or (count,) for reasons, count in zip(named, taken, strict=True)]
+            named = self._named(history, _cosines(vectors[items], vectors[history]), "close to", exact=False)
+        return [reasons or (self._count(item),) for reasons, item in zip(named, items.tolist(), strict=True)]
+
+    def _count(self, item: int) -> Reason:
+        return Reason(f"{self.known.item_counts[item]:,} of {self.known.n_users:,} users took it")
 
     def _contributions(self, query: Query, items: np.ndarray) -> np.ndarray:
         together = getattr(self.ranker, "contributions_to", None)  # some rankers explain a whole list at once
@@ -195,17 +197,21 @@ class Recommender:
         parts = [self.ranker.contributions(query, int(item)) for item in items]
         return np.array(parts, dtype=np.float32).reshape(len(items), -1)
 
-    def _name(self, history: np.ndarray, parts: np.ndarray, word: str, *, exact: bool) -> tuple[Reason, ...]:
-        best = [place for place in np.argsort(-parts, kind="stable")[:N_REASONS] if parts[place] > 0]
-        titles = self.dataset.titles(history[best])
-        return tuple(
-            Reason(
-                f"{word} {title}" + (f" ({parts[place]:.0%})" if exact else ""),
-                self.dataset.items[history[place]],
-                float(parts[place]) if exact else None,
+    def _named(self, history: np.ndarray, parts: np.ndarray, word: str, *, exact: bool) -> list[tuple[Reason, ...]]:
+        """Return reasons for each row of ``parts``, ``[n, len(history)]``: the history's items with the largest."""
+        order = np.argsort(-parts, axis=1, kind="stable")[:, :N_REASONS]
+        values, places = np.take_along_axis(parts, order, axis=1).tolist(), history[order].tolist()
+        titles, ids = self.dataset.all_titles, self.dataset.items
+        return [
+            tuple(
+                Reason(
+                    f"{word} {titles[item]}" + (f" ({part:.0%})" if exact else ""), ids[item], part if exact else None
+                )
+                for item, part in zip(row, row_values, strict=True)
+                if part > 0
             )
-            for place, title in zip(best, titles, strict=True)
-        )
+            for row, row_values in zip(places, values, strict=True)
+        ]
 
 
 def _present(interactions: Interactions) -> np.ndarray:
@@ -213,9 +219,10 @@ def _present(interactions: Interactions) -> np.ndarray:
     return np.bincount(interactions.user_idx, minlength=interactions.n_users) > 0
 
 
-def _cosine(vectors: np.ndarray, target: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(target)
-    return (vectors @ target) / np.maximum(norms, 1e-12)
+def _cosines(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the cosine of each row with each of ``others``, ``[len(rows), len(others)]``."""
+    lengths = np.linalg.norm(rows, axis=1)[:, None] * np.linalg.norm(others, axis=1)
+    return (rows @ others.T) / np.maximum(lengths, 1e-12)
 
 
 def load_parents(store: ArtifactStore, trained: Artifact) -> Split:
