@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -56,7 +57,7 @@ class ExecutorError(RecsysError):
 
 
 def make_executor(name: str, workers: int) -> Executor:
-    """Return an executor by name: ``"serial"``, ``"local"`` or ``"ray"``; nothing is started before ``map``.
+    """Return an executor by name: ``"serial"``, ``"local"`` or ``"ray"``; nothing is started before there is work.
 
     Raises:
         ConfigError: no such name, less than one worker, or a package that is not installed.
@@ -132,6 +133,7 @@ class Local:
 
 def _end_with(watched: Connection) -> None:
     """Let this process end as soon as the other end of a pipe is closed, be it that its owner was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes: the owner answers
 
     def watch() -> None:
         with contextlib.suppress(EOFError, OSError):

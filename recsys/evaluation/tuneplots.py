@@ -123,12 +123,12 @@ def importance_plot(shares: Mapping[str, float], *, title: str, key: str) -> str
     """Draw what each setting was worth as bars from 0 to 1, the largest first; without any, ``""``."""
     if not shares:
         return ""
-    marks = []
-    for place, (name, share) in enumerate(sorted(shares.items(), key=lambda pair: -pair[1])):
+    marks, ranked = [], sorted(shares.items(), key=lambda pair: -pair[1])
+    for place, (name, share) in enumerate(ranked):
         y = place * BAR
         marks += [draw_text("0", y + 15, name, "name"), draw_text("100%", y + 15, f"{share:.2f}", "value", "end")]
         marks.append(
             f'<rect class="bar" x="0" y="{y + 22}" width="{100 * min(max(share, 0.0), 1.0):.2f}%" height="8"/>'
         )
-    told = "; ".join(f"{name} {share:.2f}" for name, share in shares.items())
+    told = "; ".join(f"{name} {share:.2f}" for name, share in ranked)
     return draw_figure("bars", BAR * len(shares), key, title, told, marks)

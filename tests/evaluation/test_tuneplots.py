@@ -1,0 +1,44 @@
+"""Figures of a search: every trial is drawn where its values are, and text is harmless."""
+
+from __future__ import annotations
+
+import re
+
+from recsys.evaluation.svg import check_svg
+from recsys.evaluation.tuneplots import HEIGHT, TOP, Path, Scale, importance_plot, parallel_plot
+
+SCALES = [Scale("rate", log=True), Scale("kind", values=("a", "b")), Scale("ndcg@20")]
+
+
+def lines(svg: str, kind: str) -> list[tuple[float, float]]:
+    found = re.findall(rf'<line class="trial {kind}" x1="[\d.]+%" y1="([\d.]+)" x2="[\d.]+%" y2="([\d.]+)"', svg)
+    return [(float(low), float(high)) for low, high in found]
+
+
+def test_trials_go_from_axis_to_axis() -> None:
+    paths = [Path((0.001, "a", 0.1)), Path((0.1, "b", 0.3)), Path((0.01, "a", 0.2)), Path((0.1, "a", 0.15))]
+    svg = check_svg(parallel_plot(SCALES, paths, title="t", key="k"), "t")
+    assert lines(svg, "good") == [(TOP, TOP), (TOP, TOP)]  # the best of four: the highest rate, the last kind
+    middle = (TOP + HEIGHT) / 2
+    assert lines(svg, "rest")[0] == (HEIGHT, HEIGHT)
+    assert (middle, HEIGHT) in lines(svg, "rest")  # 0.01 is half way on a logarithmic scale
+
+
+def test_a_stopped_trial_ends_before_the_last_axis() -> None:
+    svg = parallel_plot(SCALES, [Path((0.001, "a", None)), Path((0.1, "b", 0.3))], title="t", key="k")
+    assert len(lines(svg, "stopped")) == 1
+    assert len(lines(svg, "good")) == 2
+
+
+def test_one_trial_or_equal_values_are_drawn_in_the_middle() -> None:
+    svg = check_svg(parallel_plot(SCALES, [Path((0.1, "a", 0.3))], title="t", key="k"), "t")
+    assert lines(svg, "good")[0][0] == (TOP + HEIGHT) / 2
+    assert parallel_plot(SCALES, [], title="t", key="k") == ""
+
+
+def test_importance_is_bars_from_the_largest() -> None:
+    svg = check_svg(importance_plot({"small": 0.2, "<b>large": 0.8}, title="t", key="k"), "t")
+    assert svg.index("large") < svg.index(">small")
+    assert 'width="80.00%"' in svg
+    assert "<b>" not in svg
+    assert importance_plot({}, title="t", key="k") == ""
