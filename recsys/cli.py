@@ -12,7 +12,7 @@ import click
 
 from recsys import __version__
 from recsys.cli_experiments import ablate, tune
-from recsys.cli_serve import serve
+from recsys.cli_serve import recommend, serve
 from recsys.core.errors import RecsysError
 from recsys.core.runtime import quiet_threads
 from recsys.options import run_options, show_result
@@ -277,43 +277,7 @@ def cold(workflow: Any, as_json: bool, rankers: tuple[str, ...], report: Path | 
         click.echo(str(report))
 
 
-@main.command(short_help="List the best unseen items for somebody.")
-@click.argument("ranker")
-@click.option("--user", "users", multiple=True, help="A known user's id; may be repeated.")
-@click.option("--liked", multiple=True, help="Title or id that a new user likes, oldest first; may be repeated.")
-@click.option("-k", default=10, show_default=True, help="Length of the list.")
-@click.option("--exclude", multiple=True, help="Title or id never to show; may be repeated.")
-@click.option("--filter", "conditions", multiple=True, help="genre:Comedy, !genre:Horror, year>=1990; may be repeated.")
-@click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def recommend(
-    ranker: str,
-    users: tuple[str, ...],
-    liked: tuple[str, ...],
-    as_json: bool,
-    artifacts: Path,
-    conditions: tuple[str, ...],
-    k: int,
-    exclude: tuple[str, ...],
-) -> None:
-    """List the best unseen items for users, or for somebody new who likes a few titles.
-
-    \b
-    Examples:
-      recsys recommend ease --user 42
-      recsys recommend ease --liked "Toy Story" --liked "Fargo" -k 5
-      recsys recommend ease --user 1 --user 2 --filter genre:Comedy --filter "year>=1990" --json
-    """
-    from recsys.core.artifact import ArtifactStore
-    from recsys.listing import lists_dict, lists_text, recommend_lists
-    from recsys.serving.recommender import Recommender
-
-    meant = ArtifactStore(artifacts).candidates(ranker)
-    if len(meant) > 1:
-        click.echo(f"{meant[-1].path.name}, the newest of {len(meant)} of that name (recsys show)", err=True)
-    model = Recommender.load(meant[-1].path, artifacts=artifacts)
-    lists = recommend_lists(model, users, liked, k=k, exclude=exclude, filter=conditions)
-    click.echo(json.dumps(lists_dict(lists), indent=2) if as_json else lists_text(lists))
+main.add_command(recommend)
 
 
 @main.command(short_help="What a user likes, with evidence; edit it, and lists follow.")

@@ -1,12 +1,87 @@
-"""Verbs of serving."""
+"""The verbs that answer: lists for somebody, for everybody, and over HTTP."""
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from recsys.options import run_options
+
+
+@click.command(short_help="List the best unseen items for somebody.")
+@click.argument("ranker")
+@click.option("--user", "users", multiple=True, help="A known user's id; may be repeated.")
+@click.option("--liked", multiple=True, help="Title or id that a new user likes, oldest first; may be repeated.")
+@click.option("-k", default=10, show_default=True, help="Length of the list.")
+@click.option("--exclude", multiple=True, help="Title or id never to show; may be repeated.")
+@click.option("--filter", "conditions", multiple=True, help="genre:Comedy, !genre:Horror, year>=1990; may be repeated.")
+@click.option("--all", "everybody", is_flag=True, help="Every user, into --out; interrupted, it goes on where it was.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("lists.parquet"), help="File of --all, .parquet.")
+@click.option("--workers", default=1, show_default=True, help="Processes of --all.")
+@click.option("--executor", default="local", show_default=True, help="Of --all: serial, local or ray.")
+@click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def recommend(
+    ranker: str,
+    users: tuple[str, ...],
+    liked: tuple[str, ...],
+    as_json: bool,
+    artifacts: Path,
+    conditions: tuple[str, ...],
+    k: int,
+    exclude: tuple[str, ...],
+    everybody: bool,
+    **options: Any,
+) -> None:
+    """List the best unseen items for users, or for somebody new who likes a few titles.
+
+    \b
+    Examples:
+      recsys recommend ease --user 42
+      recsys recommend ease --liked "Toy Story" --liked "Fargo" -k 5
+      recsys recommend ease --user 1 --user 2 --filter genre:Comedy --filter "year>=1990" --json
+      recsys recommend ease --all -k 20 --out lists.parquet --workers 2
+    """
+    from recsys.core.artifact import ArtifactStore
+    from recsys.listing import lists_dict, lists_text, recommend_lists
+    from recsys.serving.recommender import Recommender
+
+    meant = ArtifactStore(artifacts).candidates(ranker)
+    if len(meant) > 1:
+        click.echo(f"{meant[-1].path.name}, the newest of {len(meant)} of that name (recsys show)", err=True)
+    if everybody:
+        if users or liked or exclude:
+            raise click.UsageError("--all is for every user: leave out --user, --liked and --exclude")
+        _recommend_all(meant[-1].path, artifacts, k, conditions, as_json, **options)
+        return
+    model = Recommender.load(meant[-1].path, artifacts=artifacts)
+    lists = recommend_lists(model, users, liked, k=k, exclude=exclude, filter=conditions)
+    click.echo(json.dumps(lists_dict(lists), indent=2) if as_json else lists_text(lists))
+
+
+def _recommend_all(
+    ranker: Path,
+    artifacts: Path,
+    k: int,
+    filters: tuple[str, ...],
+    as_json: bool,
+    out: Path,
+    workers: int,
+    executor: str,
+) -> None:
+    from recsys.batch import recommend_all
+    from recsys.core.runtime import Run
+    from recsys.executing import make_executor
+
+    run = Run(progress=sys.stderr.isatty())
+    with make_executor(executor, workers) as chosen:
+        done = recommend_all(ranker, artifacts, out, k=k, filters=filters, executor=chosen, run=run)
+    told = {"path": str(done.path), "users": done.users, "rows": done.rows}
+    click.echo(json.dumps(told) if as_json else f"{done.users:,} users, {done.rows:,} rows\n{done.path}")
 
 
 @click.command(short_help="Answer over HTTP: lists, profiles, pictures, and a page.")

@@ -127,6 +127,31 @@ class Recommender:
         ]
         return lists[0] if single else lists
 
+    def best(self, users: np.ndarray, k: int, filter: Names = ()) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best unseen items of many users, without reasons.
+
+        Args:
+            users: row numbers, ``[n]``.
+            k: length of lists.
+            filter: conditions, as in ``recommend``.
+
+        Returns:
+            Item numbers, int64 ``[n, k]``, -1 where none is left, and scores, float32 ``[n, k]``.
+
+        Raises:
+            DataError: a filter that is not understood.
+        """
+        banned = ~self.catalogue.allowed(filter)
+        items = np.full((len(users), k), -1, dtype=np.int64)
+        values = np.full((len(users), k), -np.inf, dtype=np.float32)
+        for start in range(0, len(users), BATCH):
+            rows = users[start : start + BATCH]
+            query = Query(self.known.histories.take(rows), np.where(self.trained[rows], rows, -1))
+            found = self._best(query, k, banned)
+            items[start : start + len(rows), : found[0].shape[1]] = found[0]
+            values[start : start + len(rows), : found[1].shape[1]] = found[1]
+        return items, values
+
     def _of_users(self, user: Names) -> tuple[Query, bool]:
         """Return the query and whether one list is asked for, not a batch."""
         ids = [str(one) for one in as_list(user)]
@@ -146,13 +171,16 @@ class Recommender:
         return Query.of_histories(rows, len(self.dataset.items)), single
 
     def _lists(self, query: Query, k: int, banned: np.ndarray, reasons: bool) -> list[list[Recommendation]]:
+        items, values = self._best(query, k, banned)
+        return [self._list(query.take(np.array([row])), items[row], values[row], reasons) for row in range(len(query))]
+
+    def _best(self, query: Query, k: int, banned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scores = self.ranker.score(query)  # [n, n_items]
         popular = query.undecided(scores)
         if popular.any():  # nothing to go on: what most people take
             scores = np.where(popular[:, None], self.known.item_counts.astype(np.float32), scores)
         name, seen = type(self.ranker).__name__, query.histories.matrix()
-        items, values = top_k(scores, min(k, scores.shape[1]), seen=seen, banned=banned, name=name)
-        return [self._list(query.take(np.array([row])), items[row], values[row], reasons) for row in range(len(query))]
+        return top_k(scores, min(k, scores.shape[1]), seen=seen, banned=banned, name=name)
 
     def _list(self, query: Query, items: np.ndarray, values: np.ndarray, reasons: bool) -> list[Recommendation]:
         items, values = items[items >= 0], values[items >= 0]
