@@ -54,7 +54,7 @@ def parallel_plot(scales: Sequence[Scale], paths: Sequence[Path], *, title: str,
         return ""
     axes = [_Axis(scale, [path.values[place] for path in paths]) for place, scale in enumerate(scales)]
     across = [EDGE + place * (100 - 2 * EDGE) / (len(axes) - 1) for place in range(len(axes))]
-    marks = [mark for axis, x in zip(axes, across, strict=True) for mark in axis.drawn(x)]
+    marks = [draw_line(f"{x:.2f}%", TOP, f"{x:.2f}%", HEIGHT, "grid") for x in across]
     for kind, path in sorted(zip(_kinds(paths), paths, strict=True), key=lambda pair: DRAWN.index(pair[0])):
         places = [(x, axis(value)) for x, axis, value in zip(across, axes, path.values, strict=True)]
         marks += [
@@ -62,6 +62,7 @@ def parallel_plot(scales: Sequence[Scale], paths: Sequence[Path], *, title: str,
             for (x, y), (x2, y2) in itertools.pairwise(places)
             if y is not None and y2 is not None
         ]
+    marks += [mark for axis, x in zip(axes, across, strict=True) for mark in axis.named(x)]  # words lie on lines
     told = f"{len(paths)} trials across {', '.join(scale.name for scale in scales)}"
     return draw_figure("parallel", HEIGHT + 30, key, title, told, marks)
 
@@ -98,15 +99,14 @@ class _Axis:
         share = (self._number(value) - self.low) / span if span else 0.5
         return HEIGHT - share * (HEIGHT - TOP)
 
-    def drawn(self, x: float) -> list[str]:
-        """Return the axis with its name, and its ends or choices."""
+    def named(self, x: float) -> list[str]:
+        """Return its name, and its ends or choices."""
         place = f"{x:.2f}%"
-        marks = [
-            draw_line(place, TOP, place, HEIGHT, "grid"),
-            draw_text(place, 14, _short(self.scale.name, 2 * LETTERS), "name", "middle"),
-        ]
+        marks = [draw_text(place, 14, _short(self.scale.name, 2 * LETTERS), "name", "middle")]
         if self.choices:
-            return marks + [draw_text(place, self(one) or 0, _short(str(one)), anchor="middle") for one in self.choices]
+            return marks + [
+                draw_text(place, (self(one) or 0) + 4, _short(str(one)), anchor="middle") for one in self.choices
+            ]
         ends = ((HEIGHT + 18, self.ends[0]), (TOP - 5, self.ends[1]))
         return marks + [draw_text(place, y, _plain(end), anchor="middle") for y, end in ends]
 
