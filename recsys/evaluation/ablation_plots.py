@@ -12,7 +12,8 @@ from recsys.evaluation.plots import nice_ticks, tick_label
 from recsys.evaluation.svg import clean
 
 ROW, AXIS = 44, 44  # pixels of a row; below the last one: numbers, and what they count
-PARETO, CURVES, TOP, LEFT = 320, 240, 26, 7.0  # pixels of height, per cent left of the first point
+PARETO, CURVES, TOP, LEFT = 320, 240, 36, 7.0  # pixels of height and above, per cent left of the first point
+SHOWN = 0.6  # of the best value: what a curve does below is the beginning of training, and not drawn
 WIDE = 760  # pixels that a figure is taken to be wide, where labels must not lie on each other
 LETTER, LINE = 7.2, 17  # pixels of a letter and of a line of a label
 MOST_POINTS = 80  # of a curve: more cannot be told apart
@@ -74,8 +75,8 @@ def _told(bar: Bar) -> str:
 def _bar(bar: Bar, y: int, place: Callable[[float], float]) -> str:
     ink = INK.get(bar.verdict, "--quiet")
     thick = f"stroke:var({ink});stroke-width:14;opacity:.22"
-    seeds = [_circle(place(value), y, 3.2, f"fill:var(--paper);stroke:var({ink});stroke-width:1.4")
-             for value in bar.seeds]  # fmt: skip
+    hollow = f"fill:var(--paper);stroke:var({ink});stroke-width:1.3"
+    seeds = [_circle(place(value), y + 10, 2.8, hollow) for value in bar.seeds]
     return (
         f"<g><title>{clean(_told(bar))}</title>"
         + _line(place(0), y, place(bar.value), y, "", thick)
@@ -99,12 +100,12 @@ def pareto_plot(points: Sequence[Point], *, title: str, key: str, x_name: str, y
     x, y = _scale(across[0], across[-1], LEFT, 97.0), _scale(up[0], up[-1], PARETO, TOP)
     marks = [_line(0, y(tick), 100, y(tick), "grid") + _text(0, y(tick) - 4, tick_label(tick, up)) for tick in up]
     marks += [_text(x(tick), PARETO + 16, tick_label(tick, across), anchor="middle") for tick in across]
-    marks += [_text(50, PARETO + 36, x_name, anchor="middle"), _text(0, 10, y_name)]
+    marks += [_text(50, PARETO + 36, x_name, anchor="middle"), _text(0, 12, y_name)]
     best = efficient({one.label: (one.cost, one.value) for one in points})
     front = sorted((one for one in points if one.label in best), key=lambda one: (one.cost, one.value))
     marks += [_line(x(a.cost), y(a.value), x(b.cost), y(b.value), "curve") for a, b in itertools.pairwise(front)]
     for one in points:
-        ink = "--accent" if one.label in best else "--quiet"
+        ink = "--accent" if one.label in best else "--ink" if one.marked else "--quiet"
         fill = ink if one.marked else "--paper"
         style = f"fill:var({fill});stroke:var({ink});stroke-width:2"
         told = f"<title>{clean(f'{one.label}: {one.value:.4f}, {one.cost:.1f}')}</title>"
@@ -157,9 +158,10 @@ def curves_plot(
     points = [point for seeds in lines.values() for one in seeds for point in one]
     if not points:
         return ""
-    ticks = nice_ticks(min(y for _, y in points), max(y for _, y in points), n=4)
+    best = max(y for _, y in points)
+    ticks = nice_ticks(max(min(y for _, y in points), SHOWN * best), best, n=4)
     across = nice_ticks(0, max(x for x, _ in points), n=6)
-    x, y = _scale(0, across[-1], LEFT, 98.5), _scale(ticks[0], ticks[-1], CURVES, TOP + LINE)
+    x, y = _scale(0, across[-1], LEFT, 98.5), _scale(ticks[0], ticks[-1], CURVES, TOP)
     marks = [_line(0, y(tick), 100, y(tick), "grid") + _text(0, y(tick) - 4, tick_label(tick, ticks)) for tick in ticks]
     marks += [_text(x(tick), CURVES + 16, tick_label(tick, across), anchor="middle") for tick in across]
     marks.append(_text(50, CURVES + 36, f"{y_name} by epoch", anchor="middle"))
