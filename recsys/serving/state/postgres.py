@@ -22,6 +22,7 @@ MIGRATIONS = (
         rating DOUBLE PRECISION, model TEXT COLLATE "C" NOT NULL, client_key TEXT COLLATE "C", made BIGINT NOT NULL,
         taken_back SMALLINT NOT NULL DEFAULT 0, UNIQUE (user_id, client_key)
     );
+    CREATE INDEX counted ON events (model, kind) WHERE taken_back = 0;
     CREATE TABLE items (
         number BIGINT PRIMARY KEY DEFAULT next_number('item_numbers'), item_id TEXT COLLATE "C" NOT NULL UNIQUE,
         title TEXT NOT NULL, body TEXT NOT NULL, attributes TEXT NOT NULL, picture BYTEA, vectors BYTEA NOT NULL

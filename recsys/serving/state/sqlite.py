@@ -16,6 +16,7 @@ MIGRATIONS = (
         rating REAL, model TEXT NOT NULL, client_key TEXT, made INTEGER NOT NULL,
         taken_back INTEGER NOT NULL DEFAULT 0, UNIQUE (user_id, client_key)
     );
+    CREATE INDEX counted ON events (model, kind) WHERE taken_back = 0;
     CREATE TABLE items (
         number INTEGER PRIMARY KEY AUTOINCREMENT, item_id TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
         body TEXT NOT NULL, attributes TEXT NOT NULL, picture BLOB, vectors BLOB NOT NULL
