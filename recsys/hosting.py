@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ from recsys.serving.state import make_state
 from recsys.workflow import Workflow
 
 KEYS = "RECSYS_KEYS"
+NOTICE = 1.0  # seconds from "not ready" to closed doors: who asks /health/ready goes elsewhere meanwhile
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ def serve(workflow: Workflow, hosting: Hosting) -> None:
     """
     import uvicorn
 
+    from recsys.serving.http.protocol import BoundedHttp
+
     hosting.check()
     host = Host(workflow, hosting)
     service = host.service()
@@ -163,7 +167,7 @@ def serve(workflow: Workflow, hosting: Hosting) -> None:
     shown = f"[{hosting.host}]" if ":" in hosting.host else hosting.host
     config = uvicorn.Config(
         app, host=hosting.host, port=hosting.port, log_level="warning", access_log=False, server_header=False,
-        timeout_graceful_shutdown=10, limit_concurrency=2000, loop="auto", http="auto",
+        timeout_graceful_shutdown=10, loop="auto", http=BoundedHttp, ws="none",
     )  # fmt: skip
     server = uvicorn.Server(config)
     _announce_the_end(server, service)
@@ -175,12 +179,17 @@ def serve(workflow: Workflow, hosting: Hosting) -> None:
 
 
 def _announce_the_end(server: Any, service: Service) -> None:
-    """Let ``/health/ready`` say no from the signal on, while what was asked before is still answered."""
+    """Let ``/health/ready`` say no from the signal on, and close the doors a moment later; at once if told again."""
     stop = server.handle_exit
 
     def stopping(number: int, frame: Any) -> None:
+        if service.stopping:
+            stop(number, frame)
+            return
         service.stopping = True
-        stop(number, frame)
+        later = threading.Timer(NOTICE, stop, (number, frame))
+        later.daemon = True
+        later.start()
 
     server.handle_exit = stopping
 

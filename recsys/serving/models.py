@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,7 @@ from recsys.serving.people import Person
 from recsys.serving.state.store import StateStore
 
 REMEMBERED = "models"
+STEPS_BACK = 20  # that can be rolled back at most
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Models:
     def __init__(self, open_engine: Callable[[str, str], Engine], state: StateStore) -> None:
         self.open_engine, self.state = open_engine, state
         self.now = Arrangement()
+        self._changing = threading.RLock()  # each change is made from the one before it
 
     def start(self, reference: str, name: str) -> None:
         """Take up the arrangement that was kept, with this ranker as the current one where it is not among them.
@@ -83,7 +86,8 @@ class Models:
         if name in self.now.engines:
             raise ConfigError(f"model {name!r}", "there is one of that name", "Give another name, or remove it first.")
         engine = self._opened(name, reference)
-        self._set(replace(self.now, engines={**self.now.engines, name: engine}))
+        with self._changing:
+            self._set(replace(self.now, engines={**self.now.engines, name: engine}))
         return engine
 
     def remove(self, name: str) -> None:
@@ -92,12 +96,13 @@ class Models:
         Raises:
             ConfigError: there is none, or it is in use.
         """
-        self._known(name)
-        if name in (self.now.current, self.now.shadow, *self.now.split):
-            raise ConfigError(f"model {name!r}", "it answers", "Make another current, or change split and shadow.")
-        engines = {one: engine for one, engine in self.now.engines.items() if one != name}
-        before = tuple(one for one in self.now.before if one != name)
-        self._set(replace(self.now, engines=engines, before=before))
+        with self._changing:
+            self._known(name)
+            if name in (self.now.current, self.now.shadow, *self.now.split):
+                raise ConfigError(f"model {name!r}", "it answers", "Make another current, or change split and shadow.")
+            engines = {one: engine for one, engine in self.now.engines.items() if one != name}
+            before = tuple(one for one in self.now.before if one != name)
+            self._set(replace(self.now, engines=engines, before=before))
 
     def activate(self, name: str) -> None:
         """Make a variant the current one; requests that are being answered end with the old one.
@@ -105,9 +110,11 @@ class Models:
         Raises:
             ConfigError: there is none.
         """
-        self._known(name)
-        if name != self.now.current:
-            self._set(replace(self.now, current=name, before=(*self.now.before, self.now.current), split={}))
+        with self._changing:
+            self._known(name)
+            if name != self.now.current:
+                before = (*self.now.before, self.now.current)[-STEPS_BACK:]
+                self._set(replace(self.now, current=name, before=before, split={}))
 
     def roll_back(self) -> str:
         """Make the variant current that was so before; return its name.
@@ -115,10 +122,11 @@ class Models:
         Raises:
             ConfigError: there is none.
         """
-        if not self.now.before:
-            raise ConfigError("models", "there is nothing to go back to", "See the list of models.")
-        *before, name = self.now.before
-        self._set(replace(self.now, current=name, before=tuple(before), split={}))
+        with self._changing:
+            if not self.now.before:
+                raise ConfigError("models", "there is nothing to go back to", "See the list of models.")
+            *before, name = self.now.before
+            self._set(replace(self.now, current=name, before=tuple(before), split={}))
         return name
 
     def divide(self, split: Mapping[str, float]) -> None:
@@ -128,12 +136,14 @@ class Models:
             ConfigError: an unknown variant, or shares that do not sum to 1.
         """
         for name, share in split.items():
-            self._known(name)
             if not 0 <= share <= 1:
                 raise ConfigError(f"share of {name!r}", f"{share} is not from 0 to 1", "Such as 0.1.")
         if split and abs(sum(split.values()) - 1) > 1e-6:
             raise ConfigError("split", f"shares sum to {sum(split.values()):g}", "They must sum to 1.")
-        self._set(replace(self.now, split=dict(split)))
+        with self._changing:
+            for name in split:
+                self._known(name)
+            self._set(replace(self.now, split=dict(split)))
 
     def set_shadow(self, name: str) -> None:
         """Ask a variant, too, and only compare its lists; empty: none.
@@ -141,9 +151,10 @@ class Models:
         Raises:
             ConfigError: there is none.
         """
-        if name:
-            self._known(name)
-        self._set(replace(self.now, shadow=name))
+        with self._changing:
+            if name:
+                self._known(name)
+            self._set(replace(self.now, shadow=name))
 
     def of(self, user_id: str | None) -> Engine:
         """Return the variant that answers a user, or somebody unknown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -106,6 +107,7 @@ class People:
         gone = (row for row, user_id in enumerate(dataset.users.ids) if id_hash(user_id) in hashes) if hashes else ()
         self.erased: frozenset[int] = frozenset(gone)
         self._kept: dict[str, Person] = {}
+        self._keeping = threading.Lock()
         self._all_changes = 0
         self._changes: Counter[str] = Counter()  # of users: what was read before a change is not kept after it
 
@@ -119,10 +121,11 @@ class People:
         if found is None:
             before = self._all_changes, self._changes[user_id]
             found = self._read(user_id)
-            if not self.shared and before == (self._all_changes, self._changes[user_id]):
-                if len(self._kept) >= KEPT:
-                    self._kept.clear()
-                self._kept[user_id] = found
+            with self._keeping:
+                if not self.shared and before == (self._all_changes, self._changes[user_id]):
+                    if len(self._kept) >= KEPT:
+                        self._kept.clear()
+                    self._kept[user_id] = found
         return found
 
     def kept(self, user_id: str) -> Person | None:
@@ -131,12 +134,13 @@ class People:
 
     def forget(self, user_id: str | None = None) -> None:
         """Look a user up anew next time, or everybody."""
-        if user_id is None:
-            self._all_changes += 1
-            self._kept.clear()
-        else:
-            self._changes[user_id] += 1
-            self._kept.pop(user_id, None)
+        with self._keeping:  # or a change could fall between the comparison in ``of`` and what it keeps
+            if user_id is None:
+                self._all_changes += 1
+                self._kept.clear()
+            else:
+                self._changes[user_id] += 1
+                self._kept.pop(user_id, None)
 
     def leave_out(self, user_id: str, row: int) -> None:
         """Take a user of the data for nobody from now on, also after a restart; only a hash of the id is kept."""

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from recsys import __version__
-from recsys.core.errors import BusyError, ConfigError, RecsysError
+from recsys.core.errors import ArtifactError, ConfigError, RecsysError
 from recsys.profiles.store import StaleProfileError
 from recsys.serving.batching import OverloadedError
 from recsys.serving.http.context import Context, Offers, json_response
@@ -27,15 +27,15 @@ from recsys.serving.state.store import StateConflictError
 
 STATUS: list[tuple[type[RecsysError], int]] = [  # the first that fits
     (UnknownUserError, 404), (UnknownItemError, 404), (StateConflictError, 409), (StaleProfileError, 409),
-    (OverloadedError, 503), (BusyError, 503), (ConfigError, 422),
+    (OverloadedError, 503), (ArtifactError, 503), (ConfigError, 422),
 ]  # fmt: skip
 FAULTS = {
     code: {"model": Failed, "description": words}
     for code, words in {
         400: "not a request that can be read", 401: "no key, or an unknown one", 403: "from another site's page",
         404: "no such user, item, list or file", 409: "somebody was faster, or the key stands for something else",
-        413: "too large", 422: "not understood", 429: "too often", 501: "not offered by this server",
-        503: "busy, or stopping: try again",
+        413: "too large", 421: "not the name of this server", 422: "not understood", 429: "too often",
+        501: "not offered by this server", 503: "busy, or stopping: try again",
     }.items()
 }  # fmt: skip
 
@@ -83,7 +83,7 @@ def create_app(
     def docs() -> HTMLResponse:
         return HTMLResponse(documentation(app.openapi()))
 
-    return Guard(app, limits, metrics, log)
+    return Guard(app, limits, metrics, log, lambda: service.stopping)
 
 
 async def _told(request: Request, error: Exception) -> Response:

@@ -20,6 +20,7 @@ from recsys.serving.http.metrics import Metrics
 Scope = MutableMapping[str, Any]
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 READS = {"/v1/recommendations", "/v1/search/picture"}  # asked by POST, and change nothing
+PICTURES = {"/v1/items", "/v1/search/picture"}  # whose bodies may hold one
 EXPORTS = {"/v1/export"}
 HEADERS = [
     (b"content-security-policy", b"default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
@@ -37,13 +38,17 @@ class Limits:
     Attributes:
         keys: that open mutating and exporting routes; none: anybody on this machine may.
         hosts: names that the server is asked by; empty: any.
-        body: bytes of a request's body.
+        body: bytes of the body of a request that may hold a picture.
+        plain: bytes of any other body; what is read from JSON takes many times its length.
+        held: bytes of all bodies together that are being read or worked on.
         rate: mutating and exporting requests a second and key, after a burst of twice as many.
     """
 
     keys: Sequence[str] = ()
     hosts: Sequence[str] = LOOPBACK
     body: int = 12 << 20
+    plain: int = 1 << 20
+    held: int = 256 << 20
     rate: float = 50.0
 
 
@@ -77,12 +82,14 @@ class Guard:
         limits: see there.
         metrics: counts and times.
         log: receives one line of JSON a request; no ids of people are in it.
+        stopping: says whether connections are to be closed after their answer.
     """
 
     def __init__(
         self, app: Callable[..., Awaitable[None]], limits: Limits, metrics: Metrics,
-        log: Callable[[str], None] | None = None,
+        log: Callable[[str], None] | None = None, stopping: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
+        self.stopping, self.held = stopping, 0
         self.app, self.limits, self.metrics = app, limits, metrics
         self.log = log if log is not None else (lambda line: print(line, file=sys.stderr))
         self._buckets: dict[str, Bucket] = {}
@@ -93,12 +100,15 @@ class Guard:
             return
         started, status = time.perf_counter(), 500
         request = uuid.uuid4().hex[:16]
+        body = _Counted(self, receive, self._largest(scope))
 
         async def sending(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *HEADERS, (b"x-request-id", request.encode())]
+                if self.stopping():
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
@@ -106,8 +116,9 @@ class Guard:
             if refusal is not None:
                 await _refuse(sending, *refusal)
             else:
-                await self.app(scope, _Counted(receive, self.limits.body), sending)
+                await self.app(scope, body, sending)
         finally:
+            self.held -= body.read
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - started
             self.metrics.request(scope["method"], route, status, seconds)
@@ -124,15 +135,19 @@ class Guard:
         host = headers.get(b"host", "")
         if self.limits.hosts and _name(host) not in self.limits.hosts:
             return 421, "host", "this server is not asked by that name", "Use the address that it printed."
-        if headers.get(b"content-length", "0").isdigit() and int(headers.get(b"content-length", 0)) > self.limits.body:
-            return 413, *_too_large(self.limits.body)
+        told, most = headers.get(b"content-length", "0"), self._largest(scope)
+        if told.isdecimal() and int(told) > most:
+            return 413, *_too_large(most)
         changing = scope["method"] not in ("GET", "HEAD", "OPTIONS") and scope["path"] not in READS
         if not changing and scope["path"] not in EXPORTS:
             return None
         origin = headers.get(b"origin")
-        if origin and urlsplit(origin).netloc != host:
+        if origin and _site(origin) != host:
             return 403, "origin", "another site's page may not change anything here", "Use this server's own page."
         return self._without_key(headers, scope)
+
+    def _largest(self, scope: Scope) -> int:
+        return self.limits.body if scope["path"] in PICTURES else min(self.limits.plain, self.limits.body)
 
     def _without_key(self, headers: dict[bytes, str], scope: Scope) -> tuple[Any, ...] | None:
         given = headers.get(b"x-api-key") or headers.get(b"authorization", "").removeprefix("Bearer ")
@@ -149,17 +164,28 @@ class Guard:
 
 
 class _Counted:
-    """Receives a body whose length is not told, and stops where it is too large."""
+    """Receives a body whose length may be untold, and stops where it, or all there are together, are too large."""
 
-    def __init__(self, receive: Any, most: int) -> None:
-        self.receive, self.most, self.left = receive, most, most
+    def __init__(self, guard: Guard, receive: Any, most: int) -> None:
+        self.guard, self.receive, self.most, self.read = guard, receive, most, 0
 
     async def __call__(self) -> Any:
         message = await self.receive()
-        self.left -= len(message.get("body", b""))
-        if self.left < 0:
+        came = len(message.get("body", b""))
+        self.read += came
+        self.guard.held += came
+        if self.read > self.most:
             raise HTTPException(413, _too_large(self.most)[1])
+        if self.guard.held > self.guard.limits.held:
+            raise HTTPException(503, "holds too many large bodies just now", {"retry-after": "1"})
         return message
+
+
+def _site(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as http://[
+        return None
 
 
 def _name(host: str) -> str:
@@ -168,7 +194,7 @@ def _name(host: str) -> str:
 
 
 def _too_large(most: int) -> tuple[str, str, str]:
-    return "body", f"larger than {most >> 20} MiB", "Send less."
+    return "body", f"larger than {most:,} bytes", "Send less."
 
 
 async def _refuse(send: Any, status: int, thing: str, cause: str, remedy: str, wait: float = 0.0) -> None:

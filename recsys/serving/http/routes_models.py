@@ -8,6 +8,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from recsys.core.errors import ArtifactError, BusyError, DataError
 from recsys.serving.http.context import Context, context, json_response
 from recsys.serving.http.schemas import ModelBody, NameBody, SplitBody
 
@@ -26,7 +27,10 @@ async def ready(here: Here) -> Response:
     """Lists can be made and feedback be kept; 503 while stopping, or where the store cannot be reached."""
     if here.service.stopping:
         return json_response({"ready": False, "cause": "stopping"}, 503)
-    await anyio.to_thread.run_sync(here.service.state.check)
+    try:
+        await anyio.to_thread.run_sync(here.service.state.check)
+    except ArtifactError as error:
+        return json_response({"ready": False, "cause": error.cause}, 503)
     return json_response({"ready": True, "model": here.service.models.now.current})
 
 
@@ -59,7 +63,12 @@ async def models(here: Here) -> Response:
 @router.post("/v1/models", status_code=201, tags=["models"])
 async def add(here: Here, body: ModelBody) -> Response:
     """Open a trained ranker beside the others; it is asked once, and refused if it cannot answer."""
-    await anyio.to_thread.run_sync(here.service.models.add, body.name, body.artifact)
+    try:
+        await anyio.to_thread.run_sync(here.service.models.add, body.name, body.artifact)
+    except BusyError:
+        raise
+    except ArtifactError as error:  # what was asked for is at fault, not this server's own store
+        raise DataError(error.thing, error.cause, error.remedy) from None
     return json_response(await anyio.to_thread.run_sync(_arrangement, here), 201)
 
 

@@ -1,0 +1,67 @@
+"""How bytes become requests: uvicorn's own way, with bounds on what one connection, and all of them, may take."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LARGEST_HEAD = 64 << 10  # bytes of a request before its body
+HEAD_SECONDS = 20.0  # until a request that was begun, or a new connection, has said all of its head
+CONNECTIONS = 2000  # at once; more are told to come back
+CROWDED = b'{"error":{"thing":"server","cause":"has too many connections","remedy":"Try again in 1 s."}}'
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """Refuses heads that do not end, connections that say nothing, and more connections than can be served.
+
+    The parser keeps whatever it is sent until the head ends, and waits for that end for ever.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._served, self._head, self._in_head = self.app, 0, True
+        self._late = self.loop.call_later(HEAD_SECONDS, self._refuse, "Too slow.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._late.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head += len(data)
+        super().data_received(data)
+        if self._in_head and self._head > LARGEST_HEAD:
+            self._refuse("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._late.cancel()
+        self._late = self.loop.call_later(HEAD_SECONDS, self._refuse, "Too slow.")
+
+    def on_headers_complete(self) -> None:
+        self._late.cancel()
+        self._head, self._in_head = 0, False
+        self.app = _crowded if len(self.connections) > CONNECTIONS else self._served
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_head = True
+
+    def _refuse(self, words: str) -> None:
+        self._late.cancel()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self.send_400_response(words)
+        else:  # an earlier request is being answered: words in between would not be understood
+            self.transport.close()
+
+
+async def _crowded(scope: Any, receive: Any, send: Any) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(CROWDED)).encode()),
+               (b"retry-after", b"1"), (b"connection", b"close")]  # fmt: skip
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": CROWDED})

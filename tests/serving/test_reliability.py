@@ -1,0 +1,203 @@
+"""What a service promises when things go wrong: several at once, odd requests, a store out of reach, a stop.
+
+The long versions, on a real server: experiments/serving_reliability.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fastapi.testclient import TestClient
+from served import World
+
+from recsys.core.errors import ArtifactError, ConfigError
+from recsys.serving.http.app import create_app
+from recsys.serving.http.guard import Limits
+from recsys.serving.http.protocol import LARGEST_HEAD, BoundedHttp
+from recsys.serving.models import STEPS_BACK
+from recsys.serving.state.store import Event
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def service(world, tmp_path):
+    made = world.service(tmp_path / "state.sqlite")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(service):
+    app = create_app(service, limits=Limits(rate=10_000), log=lambda line: None)
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as made:
+        yield made
+
+
+class TestSeveralAtOnce:
+    def test_a_change_between_the_comparison_and_what_is_kept_is_not_lost(self, service) -> None:
+        people, user = service.people, "u1"
+
+        class Watched(Counter):
+            """Says something of the user at the worst moment: after the user was read, while that is compared."""
+
+            looks, other = 0, None
+
+            def __getitem__(self, key):
+                self.looks += 1
+                found = super().__getitem__(key)
+                if self.looks == 2:
+                    self.other = threading.Thread(target=people.forget, args=(user,))
+                    self.other.start()
+                    self.other.join(0.3)  # it waits for what is being compared, or is through
+                return found
+
+        people._changes = watched = Watched()
+        people.of(user)
+        watched.other.join()
+        assert people.kept(user) is None
+
+    def test_feedback_and_lists_of_one_user_from_several_threads(self, service, world) -> None:
+        async def turn(item: str) -> bool:
+            from recsys.serving.service import Wanted
+
+            await service.record(Event("u1", item, "hide"))
+            found = await service.recommend(Wanted("u1", k=48, reasons=False))
+            return item in {one.item_id for one in found.lines}
+
+        async def all_of_them() -> list[bool]:
+            return await asyncio.gather(*[turn(f"i{item}") for item in range(48)])
+
+        assert sum(asyncio.run(all_of_them())) == 0
+
+    def test_models_changed_from_several_threads_lose_no_change(self, service) -> None:
+        def add(number: int) -> None:
+            service.models.add(f"m{number}", "popularity")
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(add, range(24)))
+        assert set(service.models.now.engines) == {"ease", *(f"m{number}" for number in range(24))}
+
+    def test_what_can_be_rolled_back_is_bounded(self, service) -> None:
+        service.models.add("floor", "popularity")
+        for _ in range(STEPS_BACK):
+            service.models.activate("floor")
+            service.models.activate("ease")
+        assert len(service.models.now.before) == STEPS_BACK
+        for _ in range(STEPS_BACK):
+            service.models.roll_back()
+        with pytest.raises(ConfigError, match="nothing to go back to"):
+            service.models.roll_back()
+
+
+class TestOddRequests:
+    def test_an_origin_that_is_no_address(self, client) -> None:
+        for origin in ("http://[", "null", "http://[::1", "\u00b2", "javascript:alert(1)"):
+            answer = client.post("/v1/users", json={"user_id": "a"}, headers={"origin": origin.encode()})
+            assert answer.status_code == 403, origin
+
+    def test_bodies_without_a_picture_are_small(self, client) -> None:
+        large = b'{"history":["' + b"x" * (2 << 20) + b'"]}'
+        assert client.post("/v1/recommendations", content=large).status_code == 413
+        assert client.post("/v1/items", content=large).status_code == 422  # it may hold a picture; this is none
+
+    def test_all_bodies_together_are_bounded(self, world, tmp_path) -> None:
+        limits = Limits(held=1000)
+        service = world.service(tmp_path / "s.sqlite")
+        app = create_app(service, limits=limits, log=lambda line: None)
+        with TestClient(app, base_url="http://localhost") as client:
+            for _ in range(3):  # what was held is given back
+                answer = client.post("/v1/recommendations", content=b"x" * 1001)
+                assert answer.status_code == 503
+                assert int(answer.headers["retry-after"]) >= 1
+                assert client.post("/v1/recommendations", json={"history": []}).status_code == 200
+            assert app.held == 0
+
+
+class TestStoreOutOfReach:
+    def test_it_is_the_servers_fault_and_readiness_says_so(self, client, service, monkeypatch) -> None:
+        def broken(*_: object) -> None:
+            raise ArtifactError("state x", "database or disk is full", "Free some space.")
+
+        monkeypatch.setattr(service.state, "check", broken)
+        monkeypatch.setattr(service.state, "record", broken)
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["cause"]) == (503, "database or disk is full")
+        said = client.post("/v1/feedback", json={"user_id": "u1", "item_id": "i2", "kind": "like"})
+        assert said.status_code == 503
+        assert int(said.headers["retry-after"]) >= 1
+        assert client.post("/v1/models", json={"name": "a", "artifact": "nowhere"}).status_code == 422
+
+    def test_a_stopping_server_sends_clients_away(self, client, service) -> None:
+        assert "connection" not in client.get("/health/live").headers
+        service.stopping = True
+        answer = client.get("/health/ready")
+        assert (answer.status_code, answer.headers["connection"]) == (503, "close")
+        assert client.get("/v1/recommendations", params={"user_id": "u1"}).status_code == 200
+
+
+class TestConnections:
+    @pytest.fixture
+    def port(self):
+        """A server around an application that says ok, in this process."""
+        import uvicorn
+
+        async def app(scope, receive, send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+
+        config = uvicorn.Config(app, port=0, log_level="error", http=BoundedHttp, ws="none", lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield server.servers[0].sockets[0].getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+    def say(self, port: int, *parts: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
+            for part in parts:
+                there.sendall(part)
+            found = b""
+            with contextlib.suppress(ConnectionResetError):
+                while b"ok" not in found and (more := there.recv(65536)):
+                    found += more
+        return found
+
+    @pytest.mark.parametrize("head", [b"GET /" + b"x" * 70_000, b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"x" * 70_000])
+    def test_a_head_without_end_is_refused(self, port, head) -> None:
+        assert LARGEST_HEAD < 70_000
+        assert self.say(port, head).startswith(b"HTTP/1.1 400")
+        assert self.say(port, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").endswith(b"ok")
+
+    def test_a_large_body_is_not_a_head(self, port) -> None:
+        body = b"x" * 200_000
+        start = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n"
+        assert self.say(port, start, body[:100_000], body[100_000:]).endswith(b"ok")
+        assert self.say(port, start + body).endswith(b"ok")
+
+    def test_who_says_nothing_is_sent_away(self, port, monkeypatch) -> None:
+        monkeypatch.setattr("recsys.serving.http.protocol.HEAD_SECONDS", 0.2)
+        assert self.say(port, b"GET / HT").startswith(b"HTTP/1.1 400")
+
+    def test_too_many_connections_are_told_to_come_back(self, port, monkeypatch) -> None:
+        monkeypatch.setattr("recsys.serving.http.protocol.CONNECTIONS", 1)
+        with socket.create_connection(("127.0.0.1", port)) as first:
+            first.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert first.recv(1000).endswith(b"ok")  # and stays open
+            answer = self.say(port, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1" in answer
+        assert b"connection: close" in answer
