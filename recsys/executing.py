@@ -89,8 +89,8 @@ class Serial:
 class Local:
     """Fresh processes (spawned, so that no lock or thread is inherited) with one thread each.
 
-    One worker is a process of its own, too: figures then do not depend on the number of workers, as sums are rounded
-    in the same order. The processes stay until the executor is closed, and end with this one, even if it is killed.
+    One worker is a process of its own, too: figures then do not depend on the number of workers. The processes stay
+    until the executor is closed, and end with this one, even if it is killed.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -154,10 +154,7 @@ def _result(future: Future) -> Any:
 
 
 class Ray:
-    """Tasks of one CPU each on Ray: a cluster named by ``RAY_ADDRESS``, else as many CPUs of this machine as workers.
-
-    Every machine of a cluster must see the same files and have the same packages.
-    """
+    """Tasks of one CPU each on Ray: on the cluster of ``RAY_ADDRESS``, which sees the same files, or on this host."""
 
     def __init__(self, workers: int = 1) -> None:
         try:
@@ -183,9 +180,12 @@ class Ray:
     def _connect(self) -> None:
         if self.ray.is_initialized():
             return
-        self._ours = True
         own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": self.workers, "include_dashboard": False}
-        self.ray.init(runtime_env={"env_vars": ONE_THREAD}, **own)
+        try:
+            self.ray.init(runtime_env={"env_vars": ONE_THREAD}, **own)
+        except Exception as error:  # Ray has no class for a cluster that does not come up
+            raise ExecutorError("Ray", str(error).splitlines()[0], "Check RAY_ADDRESS, or --executor local.") from error
+        self._ours = True
 
     def _got(self, reference: Any) -> _Outcome:
         try:

@@ -142,6 +142,14 @@ def test_ray_is_driven_as_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not stand_in.begun
 
 
+def test_a_cluster_that_does_not_come_up_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = Reference()
+    monkeypatch.setattr(stand_in, "init", lambda **options: 1 / 0)
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    with make_executor("ray", 2) as executor, pytest.raises(ExecutorError, match="RAY_ADDRESS"):
+        list(executor.map(doubled, range(3)))
+
+
 def test_a_real_ray_does_the_same() -> None:
     pytest.importorskip("ray")
     with make_executor("ray", 2) as executor:
