@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck
 from served import World
 
 from recsys.core.errors import ArtifactError, ConfigError
@@ -201,3 +202,25 @@ class TestConnections:
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 1" in answer
         assert b"connection: close" in answer
+
+
+@pytest.mark.slow
+def test_requests_made_from_the_schema(service) -> None:
+    """No 5xx and no undeclared answer; the long version asks a server with profiles."""
+    schemathesis, hypothesis = pytest.importorskip("schemathesis"), pytest.importorskip("hypothesis")
+    names = ("status_code_conformance", "content_type_conformance", "response_schema_conformance")
+    checks = [getattr(schemathesis.checks, name) for name in names]
+    app = create_app(service, limits=Limits(rate=1e6, hosts=()), log=lambda line: None)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @hypothesis.settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @hypothesis.seed(7)
+        @hypothesis.given(case=operation.as_strategy())
+        def ask(case) -> None:
+            answer = case.call()
+            assert answer.status_code < 500 or answer.status_code == 501  # not offered here, and declared
+            case.validate_response(answer, checks=checks)
+
+        ask()
