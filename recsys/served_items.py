@@ -16,11 +16,11 @@ from recsys.core.errors import DataError
 from recsys.core.values import ITEM_SCHEMA
 from recsys.items import make_encoder
 from recsys.items.images import ImageFault, decode, read_bytes
-from recsys.items.sheet import title_card
 from recsys.items.text import item_texts
 from recsys.served_profiles import ServedProfiles
 from recsys.serving.people import People
 from recsys.serving.state.store import NewItem
+from recsys.serving.titlecard import title_poster
 from recsys.workflow import Workflow
 
 SAFE = re.compile(r"^[a-z0-9-]{1,80}$")
@@ -115,7 +115,7 @@ class ServedPictures:
         except (ImageFault, OSError):
             picture = None
         if picture is None:
-            return title_card(str(self.card(number)["title"]), width), "image/png"
+            return title_poster(str(self.card(number)["title"])), "image/svg+xml"
         picture.thumbnail((width, width * 2))
         out = io.BytesIO()
         picture.save(out, "JPEG", quality=88)

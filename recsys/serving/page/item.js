@@ -76,7 +76,7 @@ async function similar() {
   }
 }
 
-/** The item's own picture; where the data have none, the server sends a card with its title, as PNG, and the page says so. */
+/** The item's own picture; where the data have none, the server draws a card with its title, as SVG, and the page says so. */
 async function own() {
   const asked = item;
   $("pictures").replaceChildren();
@@ -94,7 +94,7 @@ async function own() {
 
 function show() {
   const waits = drawing ? [h("li", { class: "waiting" }, h("div", { class: "poster", role: "img", "aria-label": "Being drawn" }), h("p", {}, "Being drawn…"))] : [];
-  const first = h("li", {}, picture(item, 480, item.pictured ? `The picture of ${title(item)}` : `A card with the title ${title(item)}`), h("p", {}, h("b", {}, "Original"), h("span", { class: "quiet" }, item.pictured ? "" : "no picture in the data")));
+  const first = h("li", {}, picture(item, 480, item.pictured ? `The picture of ${title(item)}` : `A card with the title ${title(item)}`), h("p", {}, h("b", {}, "Original"), h("span", { class: "quiet" }, item.pictured ? "" : "a drawn card")));
   const dials = [...drawn].sort(([a], [b]) => a - b);
   $("pictures").replaceChildren(first, ...dials.map(([dial, one]) => visual(dial, one)), ...waits);
 }

@@ -25,6 +25,7 @@ export async function refresh(cause = "") {
   await busy($("wall"), async () => {
     const made = await newest((signal) => get("/v1/recommendations", query, signal)).catch((error) => {
       if (error.name !== "AbortError" && !cards.size) $("wall").replaceChildren();
+      if (error.status === 404 && user === state.user) tell("gone");
       throw error;
     });
     state.model = made.model;

@@ -32,6 +32,7 @@ async function start() {
     for (const part of [list, past, profile]) part.refresh();
   });
   on("said", () => { for (const part of [past, profile]) part.refresh(); list.refresh("said"); });
+  on("gone", () => people.choose(null));
   on("edited", () => list.refresh("edited"));
   try {
     const about = (state.about = await get("/v1/about"));

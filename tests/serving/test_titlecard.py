@@ -1,0 +1,38 @@
+"""Title cards are drawings that hold any title as text."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+from payloads import payloads
+
+from recsys.serving.titlecard import HIGH, WIDE, title_poster
+
+SVG = "{http://www.w3.org/2000/svg}"
+TITLES = ["Toy Story (1995)", "M", "七人の侍 (1954)", "(1984)", " ", "x" * 300, "The " * 75, "a\x0bb\ufffe"]
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_lines_stay_on_the_card(title: str) -> None:
+    lines = [one for one in ElementTree.fromstring(title_poster(title)).iter(f"{SVG}text") if one.get("font-weight")]
+    assert lines
+    for one in lines:
+        assert 20 < float(one.get("y", 0)) < HIGH - 30
+        assert len(one.text or "") * 0.5 * float(one.get("font-size", 0)) < WIDE
+
+
+def test_the_title_is_told_without_its_year_which_stands_below() -> None:
+    card = ElementTree.fromstring(title_poster("Toy Story (1995)"))
+    assert [one.text for one in card.iter(f"{SVG}text")] == ["Toy Story", "1995 · no picture"]
+    assert "no picture" in (card.findtext(f"{SVG}title") or "")
+
+
+def test_equal_titles_give_equal_cards_and_others_other_colours() -> None:
+    assert title_poster("Heat (1995)") == title_poster("Heat (1995)") != title_poster("Alien (1979)")
+
+
+def test_markup_in_titles_adds_no_element() -> None:
+    for text in payloads():
+        names = {one.tag.removeprefix(SVG) for one in ElementTree.fromstring(title_poster(text)).iter()}
+        assert names <= {"svg", "title", "rect", "g", "circle", "path", "text"}
