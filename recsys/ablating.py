@@ -173,7 +173,7 @@ def _prepare(workflow: Workflow, plan: Plan, variant: Any, off: Sequence[str]) -
     if uses_features(config.ranker):
         own.items(config.ranker.get("modalities", ()))
     knockout = plan.knockout(off)
-    if knockout is None:
+    if knockout is None or len(off) > 1:  # of two, the one may be what reads what the other alters
         return
     there = own.features(config.ranker.get("modalities", ())).matrices
     read = reads(config.ranker, there)
