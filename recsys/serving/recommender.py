@@ -20,7 +20,7 @@ from recsys.rankers.store import load_ranker
 from recsys.serving.catalogue import Catalogue, Names, as_list, is_one
 
 N_REASONS = 3
-BATCH = 512
+SCORES = 6 << 20  # numbers that are made at a time: more do not stay near the processor
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,11 @@ class Recommender:
         query, single = self._of_users(user) if user is not None else self._of_histories(history)
         banned = ~self.catalogue.allowed(filter)
         banned[self.catalogue.find(exclude)] = True
+        step = self._step
         lists = [
             row
-            for start in range(0, len(query), BATCH)
-            for row in self._lists(query.take(np.arange(start, min(start + BATCH, len(query)))), k, banned, reasons)
+            for start in range(0, len(query), step)
+            for row in self._lists(query.take(np.arange(start, min(start + step, len(query)))), k, banned, reasons)
         ]
         return lists[0] if single else lists
 
@@ -144,13 +145,18 @@ class Recommender:
         banned = ~self.catalogue.allowed(filter)
         items = np.full((len(users), k), -1, dtype=np.int64)
         values = np.full((len(users), k), -np.inf, dtype=np.float32)
-        for start in range(0, len(users), BATCH):
-            rows = users[start : start + BATCH]
+        for start in range(0, len(users), self._step):
+            rows = users[start : start + self._step]
             query = Query(self.known.histories.take(rows), np.where(self.trained[rows], rows, -1))
             found = self._best(query, k, banned)
             items[start : start + len(rows), : found[0].shape[1]] = found[0]
             values[start : start + len(rows), : found[1].shape[1]] = found[1]
         return items, values
+
+    @property
+    def _step(self) -> int:
+        """How many people are answered at a time."""
+        return int(np.clip(SCORES // max(len(self.dataset.items), 1), 16, 512))
 
     def _of_users(self, user: Names) -> tuple[Query, bool]:
         """Return the query and whether one list is asked for, not a batch."""

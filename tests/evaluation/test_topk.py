@@ -151,3 +151,13 @@ def test_constant_scores_score_like_chance_whatever_the_numbering():
         assert np.quantile(at_random, 0.005) < recall < np.quantile(at_random, 0.995)
     by_number = (truth < k).mean()
     assert by_number > 10 * chance  # what the rule guards against
+
+
+@pytest.mark.parametrize("levels", [3, 40, 10_000_000])
+def test_wide_rows_are_looked_through_by_segments_and_nothing_is_missed(levels) -> None:
+    rng = np.random.default_rng(levels)
+    scores = rng.integers(-levels, levels, (5, 20_011)).astype(np.float32)
+    items, values = top_k(scores, 20)
+    order = np.lexsort((np.broadcast_to(tie_order(scores.shape[1]), scores.shape), -scores), axis=1)[:, :20]
+    assert (items == order).all()
+    assert (values == np.take_along_axis(scores, order, axis=1)).all()

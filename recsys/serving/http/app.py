@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
-from recsys import __version__
+from recsys.core.artifact import versions
 from recsys.core.errors import ArtifactError, ConfigError, RecsysError
 from recsys.profiles.store import StaleProfileError
 from recsys.serving.batching import OverloadedError
@@ -62,7 +62,7 @@ def create_app(
 
     metrics = Metrics(lambda: len(service.batcher))
     app = FastAPI(
-        title="recsys", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=FAULTS,
+        title="recsys", version=versions()["recsys"], lifespan=lifespan, docs_url=None, redoc_url=None, responses=FAULTS,
         description="Lists, reasons, profiles and pictures for users; what they say counts at once.",
     )  # fmt: skip
     limits = limits or Limits()

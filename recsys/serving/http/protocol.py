@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LARGEST_HEAD = 64 << 10  # bytes of a request before its body
 HEAD_SECONDS = 20.0  # until a request that was begun, or a new connection, has said all of its head
+LINGER = 1.0  # seconds that a stopping server listens to a connection that has not said anything yet
 CONNECTIONS = 2000  # at once; more are told to come back
 CROWDED = b'{"error":{"thing":"server","cause":"has too many connections","remedy":"Try again in 1 s."}}'
 
@@ -21,7 +22,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._served, self._head, self._in_head = self.app, 0, True
+        self._served, self._head, self._in_head, self._leaving = self.app, 0, True, False
         self._late = self.loop.call_later(HEAD_SECONDS, self._refuse, "Too slow.")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -45,10 +46,21 @@ class BoundedHttp(HttpToolsProtocol):
         self._head, self._in_head = 0, False
         self.app = _crowded if len(self.connections) > CONNECTIONS else self._served
         super().on_headers_complete()
+        if self._leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_head = True
+
+    def shutdown(self) -> None:
+        """Close the connection after the answer; who was let in and has not asked yet still may."""
+        if self.cycle is not None:
+            super().shutdown()
+            return
+        self._leaving = True
+        self._late.cancel()
+        self._late = self.loop.call_later(LINGER, self.transport.close)
 
     def _refuse(self, words: str) -> None:
         self._late.cancel()
