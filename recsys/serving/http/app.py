@@ -62,7 +62,8 @@ def create_app(
 
     metrics = Metrics(lambda: len(service.batcher))
     app = FastAPI(
-        title="recsys", version=versions()["recsys"], lifespan=lifespan, docs_url=None, redoc_url=None, responses=FAULTS,
+        title="recsys", version=versions()["recsys"], lifespan=lifespan, docs_url=None, redoc_url=None,
+        responses=FAULTS,
         description="Lists, reasons, profiles and pictures for users; what they say counts at once.",
     )  # fmt: skip
     limits = limits or Limits()
