@@ -1,26 +1,19 @@
-"""An ablation for a person to read: sections of the report page, and the same in Markdown and on a terminal."""
+"""An ablation for a person to read: the sections of its report page."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from recsys.ablating import INTACT, Ablation, VariantFound, lineage
 from recsys.ablation_plan import PLUS
-from recsys.ablation_results import as_results, cost, made, spread, verdicts
-from recsys.console import columns
-from recsys.core.artifact import write_json
-from recsys.evaluation.ablation import HARMS, HELPS, headline, overlap_sentence
+from recsys.ablation_results import cost, made, spread, verdicts
+from recsys.evaluation.ablation import HARMS, HELPS
 from recsys.evaluation.ablation_plots import Bar, Point, curves_plot, pareto_plot, worth_plot
+from recsys.evaluation.ablation_words import headline, overlap_sentence
 from recsys.evaluation.plots import Estimate, forest_plot
-from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import Report, Section
-from recsys.evaluation.svg import printable
 from recsys.evaluation.wording import GLOSSARY, NOTHING, SEGMENTS, duration, fixed, p_value, protocol_rows
 
-RESULTS, MARKDOWN, PAGE = "results.json", "report.md", "report.html"
 HOW = (
     "Each set of components is trained with every seed, everything else equal. A user's figure is the mean over the "
     "seeds; then users are paired: the same user with and without the component. Intervals and p-values are a paired "
@@ -41,23 +34,6 @@ WORDS = {
     "intact": "the run as it is, nothing switched off",
     "effect": "mean loss divided by the standard deviation of the users' losses (Cohen's d for pairs): .2 is small",
 }
-
-
-def write_ablation(found: Ablation, folder: Path) -> list[Path]:
-    """Write results.json, report.md and report.html into a folder, and return their places.
-
-    Raises:
-        ArtifactError: a file cannot be written.
-    """
-    report = build_report(found)
-    folder.mkdir(parents=True, exist_ok=True)
-    page = write_report(report, folder / PAGE)
-    write_json(folder / RESULTS, as_results(found))
-    (folder / MARKDOWN).write_text(markdown(report), encoding="utf-8")
-    return [folder / RESULTS, folder / MARKDOWN, page]
-
-
-# -- the report --------------------------------------------------------------------------------------------------
 
 
 def build_report(found: Ablation) -> Report:
@@ -90,7 +66,7 @@ def _facts(found: Ablation) -> list[tuple[str, Any]]:
 
 
 def _sections(found: Ablation, one: VariantFound, number: int, of: str) -> list[Section]:
-    made = [_worth_section(found, one, number, of), _means_section(found, one, of)]
+    made = [_worth_section(found, one, number, of), means_section(found, one, of)]
     made += [_pairs_section(found, one, of)] if one.overlaps else []
     made += [_segment_section(found, one, number, of)] if one.segments else []
     return [*made, _cost_section(found, one, number, of), *_curves_section(found, one, number, of)]
@@ -117,7 +93,8 @@ def _worth_section(found: Ablation, one: VariantFound, number: int, of: str) -> 
     return Section(title, text, (head, table) if table else None, figure)
 
 
-def _means_section(found: Ablation, one: VariantFound, of: str) -> Section:
+def means_section(found: Ablation, one: VariantFound, of: str = "") -> Section:
+    """Return the means of all sets, with intervals over users and spread over seeds."""
     metrics = found.plan.metrics()
     head = ["set", "seeds", *(label for name in metrics for label in (name, "± over seeds"))]
     head.insert(3, "over users")
@@ -250,40 +227,3 @@ def _done(found: Ablation) -> Section:
         rows.append([one.name, f"{data.name}: {sizes}"])
         rows += [[f"{one.name}: {label}", text] for label, text in protocol_rows(one.means[INTACT].protocol)]
     return Section("What was done", f"{HOW} {SEEDS}", (["what", "how"], rows))
-
-
-# -- as text -----------------------------------------------------------------------------------------------------
-
-
-def to_text(found: Ablation) -> str:
-    """Return tables and verdicts for a terminal."""
-    lines = []
-    for one in found.variants:
-        section = _means_section(found, one, "")
-        head, table = section.table or ([], [])
-        names = [f"{head[place - 1]} ±" if name == "± over seeds" else name for place, name in enumerate(head)]
-        lines += [f"{one.name}:", columns([dict(zip(names, row, strict=True)) for row in table])]
-        lines += verdicts(found, one)
-    return "\n".join(lines)
-
-
-def markdown(report: Report) -> str:
-    """Return the report without its figures as Markdown."""
-    lines = [f"# {_plain(report.title)}", "", *(f"{_plain(line)}\n" for line in report.summary)]
-    for section in report.sections:
-        lines += [f"## {_plain(section.title)}", ""]
-        paragraphs = [part for part in section.text.split("\n\n") if part.strip()]
-        lines += [f"{'- ' if len(paragraphs) > 2 else ''}{_plain(part)}" + "\n" for part in paragraphs]
-        if section.table:
-            head, rows = section.table
-            lines += [_row(head), _row(["---"] * len(head)), *map(_row, rows), ""]
-    return "\n".join([*lines, "; ".join(f"{key} {_plain(value)}" for key, value in report.made.items()) + "."]) + "\n"
-
-
-def _row(cells: Sequence[Any]) -> str:
-    return "| " + " | ".join(cell if cell == "---" else _plain(cell) for cell in cells) + " |"
-
-
-def _plain(text: object) -> str:
-    """Return text that Markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(printable(text).split()))

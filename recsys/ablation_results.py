@@ -11,7 +11,7 @@ from recsys.ablating import INTACT, Ablation, Measured, VariantFound, lineage
 from recsys.ablation_plan import PLUS
 from recsys.ablation_settings import SECTION
 from recsys.core.artifact import command_line, commit, versions
-from recsys.evaluation.ablation import REMOVAL, overlap_sentence, sentence
+from recsys.evaluation.ablation_words import REMOVAL, overlap_sentence, sentence
 
 ACTS = {"shuffled": "shuffling it", "noise": "noise in its place"}
 

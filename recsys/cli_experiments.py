@@ -119,8 +119,8 @@ def ablate(config: Path, pairs: bool, out: Path | None, as_json: bool, **options
     """
     from recsys.ablating import Ablation
     from recsys.ablation_plan import Plan
-    from recsys.ablation_report import to_text, write_ablation
     from recsys.ablation_results import as_results
+    from recsys.ablation_text import to_text, write_ablation
     from recsys.core.runtime import to_stderr
     from recsys.executing import make_executor
 

@@ -15,8 +15,9 @@ from click.testing import CliRunner
 
 from recsys.ablating import Ablation, Cell, Done, run_cell
 from recsys.ablation_plan import Plan
-from recsys.ablation_report import build_report, markdown, to_text, write_ablation
+from recsys.ablation_report import build_report
 from recsys.ablation_results import as_results
+from recsys.ablation_text import markdown, to_text, write_ablation
 from recsys.cli import main
 from recsys.core.artifact import ArtifactStore
 from recsys.core.errors import ConfigError, RankerError
@@ -319,7 +320,7 @@ def test_tokens_that_a_ranker_tells_are_counted(
         ("[ablation.components]\nx = {modality = 'text'}\n", "ablation.components.x", "is not among what ease reads"),
         ("[ablation]\nmetrics = ['ndgc@2']\n[ablation.components]\nx = ['ranker.regularisation=5']\n",
          "ablation.metrics 'ndgc@2'", "Did you mean 'ndcg@2'?"),
-        ("[[ablation.variants]]\nnam = 'a'\n", "ablation.variants[0].nam", "Did you mean 'name'?"),
+        ("[[ablation.variants]]\nname = 'a'\nst = []\n", "ablation.variants[0].st", "Did you mean 'set'?"),
         ("[[ablation.variants]]\nname = 'a'\n[[ablation.variants]]\nname = 'a'\n[ablation.components]\n"
          "x = ['ranker.regularisation=5']\n", "ablation.variants", "two have the same name"),
         ("[ablation.components]\nx = ['ranker.regularisation=5']\n[[ablation.variants]]\nname = 'a'\n"

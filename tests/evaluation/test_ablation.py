@@ -14,17 +14,15 @@ from recsys.evaluation.ablation import (
     Overlap,
     Worth,
     efficient,
-    headline,
     over_seeds,
-    overlap_sentence,
     overlaps,
     same_lists,
     seed_losses,
     segment_worths,
-    sentence,
     worths,
 )
 from recsys.evaluation.ablation_plots import Bar, Point, curves_plot, pareto_plot, worth_plot
+from recsys.evaluation.ablation_words import headline, overlap_sentence, sentence
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.significance import holm
 from recsys.evaluation.svg import check_svg
