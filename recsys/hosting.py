@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from recsys.core.erased import add_erased
-from recsys.core.errors import ConfigError
+from recsys.core.errors import ArtifactError, ConfigError
 from recsys.core.values import ItemFeatures
 from recsys.describing import encoded
 from recsys.items.attributes import attribute_matrix
@@ -31,6 +34,7 @@ from recsys.workflow import Workflow
 
 KEYS = "RECSYS_KEYS"
 NOTICE = 1.0  # seconds from "not ready" to closed doors: who asks /health/ready goes elsewhere meanwhile
+LAST_CALL = 0.3  # seconds in which those who already wait at the door are let in
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,12 @@ class Host:
         return bool(self.hosting.state and self.hosting.state.startswith("postgresql"))
 
     def _engine(self, name: str, reference: str) -> Engine:
-        trained = self.workflow.open_ranker(reference)
+        try:
+            trained = self.workflow.open_ranker(reference)
+        except OSError as error:  # no name that a folder could have
+            cause = error.strerror or "cannot be looked for"
+            raise ArtifactError(f"artifact {reference[:80]!r}", cause, "List the rankers with: recsys show") from None
+        trained.verify()  # a changed weight may still give scores
         model = Recommender.load(trained.path, artifacts=self.workflow.store.root)
         return Engine(name, trained.key, model, self._rows)
 
@@ -187,11 +196,23 @@ def _announce_the_end(server: Any, service: Service) -> None:
             stop(number, frame)
             return
         service.stopping = True
-        later = threading.Timer(NOTICE, stop, (number, frame))
-        later.daemon = True
-        later.start()
+        threading.Thread(target=leave, args=(number, frame), daemon=True).start()
+
+    def leave(number: int, frame: Any) -> None:
+        time.sleep(NOTICE)
+        _queue_nobody(server)
+        time.sleep(LAST_CALL)
+        stop(number, frame)
 
     server.handle_exit = stopping
+
+
+def _queue_nobody(server: Any) -> None:
+    """Have the system turn newcomers away: closed with somebody still in its queue, a door slams in their face."""
+    for listener in getattr(server, "servers", ()):
+        for door in listener.sockets:
+            with suppress(OSError), socket.socket(fileno=os.dup(door.fileno())) as same:
+                same.listen(0)
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
+import json
+import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -24,6 +31,8 @@ from recsys.serving.http.guard import Limits
 from recsys.serving.http.protocol import LARGEST_HEAD, BoundedHttp
 from recsys.serving.models import STEPS_BACK
 from recsys.serving.state.store import Event
+
+JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +158,7 @@ class TestStoreOutOfReach:
 
 class TestConnections:
     @pytest.fixture
-    def port(self):
+    def server(self):
         """A server around an application that says ok, in this process."""
         import uvicorn
 
@@ -163,9 +172,13 @@ class TestConnections:
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        yield server.servers[0].sockets[0].getsockname()[1]
+        yield server
         server.should_exit = True
         thread.join()
+
+    @pytest.fixture
+    def port(self, server) -> int:
+        return server.servers[0].sockets[0].getsockname()[1]
 
     def say(self, port: int, *parts: bytes) -> bytes:
         with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
@@ -193,11 +206,26 @@ class TestConnections:
         monkeypatch.setattr("recsys.serving.http.protocol.HEAD_SECONDS", 0.2)
         assert self.say(port, b"GET / HT").startswith(b"HTTP/1.1 400")
 
+    def test_who_was_let_in_is_answered_though_the_server_stops(self, server, port) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
+            while not server.server_state.connections:
+                time.sleep(0.01)
+            server.should_exit = True
+            time.sleep(0.3)
+            there.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            found = b""
+            while more := there.recv(1000):
+                found += more
+        assert found.endswith(b"ok")
+        assert b"connection: close" in found
+
     def test_too_many_connections_are_told_to_come_back(self, port, monkeypatch) -> None:
         monkeypatch.setattr("recsys.serving.http.protocol.CONNECTIONS", 1)
         with socket.create_connection(("127.0.0.1", port)) as first:
             first.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            assert first.recv(1000).endswith(b"ok")  # and stays open
+            found = b""
+            while not found.endswith(b"ok"):  # and then it stays open
+                found += first.recv(1000)
             answer = self.say(port, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 1" in answer
@@ -224,3 +252,88 @@ def test_requests_made_from_the_schema(service) -> None:
             case.validate_response(answer, checks=checks)
 
         ask()
+
+
+class Child:
+    """`recsys serve` on a few interactions, as a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        raw = folder / "raw"
+        if not raw.exists():
+            raw.mkdir()
+            rows = [f"u{user},i{item},5,{user * 40 + item}" for user in range(40) for item in range(40)
+                    if (user + item) % 4 == 0]  # fmt: skip
+            text = "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
+            (raw / "interactions.csv").write_text(text, encoding="utf-8")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [sys.executable, "-m", "recsys", "serve", "--artifacts", str(folder / "artifacts"), "--set",
+                   "data.source=own", "--set", f"data.raw={raw}", "--set", "ranker.name=ease", "--no-profiles",
+                   "--state", str(folder / "state.sqlite"), "--port", str(self.port)]  # fmt: skip
+        self.log = folder / "server.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        end = time.monotonic() + 600
+        while self.status("GET", "/health/ready") != 200:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.1)
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        there = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        with contextlib.closing(there):
+            there.request(method, path, None if body is None else json.dumps(body), JSON)
+            answer = there.getresponse()
+            return answer.status, answer.read()
+
+    def status(self, *request: object) -> int | None:
+        try:
+            return self.ask(*request)[0]  # type: ignore[arg-type]
+        except (OSError, http.client.HTTPException):
+            return None
+
+
+@pytest.mark.slow
+class TestRealServer:
+    def say(self, child: Child, said: list[str], name: str) -> None:
+        """Hide one item after the other until there is no answer."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            for number in range(40):
+                body = {"user_id": "u1", "item_id": f"i{number}", "kind": "hide", "key": f"{name}-{number}"}
+                if child.ask("POST", "/v1/feedback", body)[0] == 201:
+                    said.append(body["key"])
+
+    def offer_damaged(self, child: Child, folder: Path) -> int:
+        """Offer the ranker with one bit of its weights changed; return the answer's status."""
+        (whole,) = (folder / "artifacts" / "ranker").glob("[!.]*")
+        copy = shutil.copytree(whole, folder / "damaged")
+        content = bytearray((copy / "state.safetensors").read_bytes())
+        content[-100] ^= 1
+        (copy / "state.safetensors").write_bytes(content)
+        return child.ask("POST", "/v1/models", {"name": "damaged", "artifact": str(copy)})[0]
+
+    def test_what_was_acknowledged_outlives_kill_9_and_a_stop_is_announced(self, tmp_path) -> None:
+        child, said = Child(tmp_path), []
+        writers = [threading.Thread(target=self.say, args=(child, said, f"w{one}")) for one in range(4)]
+        for one in writers:
+            one.start()
+        while len(said) < 20:
+            time.sleep(0.01)
+        child.process.kill()
+        child.process.wait()
+        for one in writers:
+            one.join()
+        child = Child(tmp_path)
+        kept = [one["key"] for one in json.loads(child.ask("GET", "/v1/export?user_id=u1")[1])["events"]]
+        assert set(said) <= set(kept)
+        assert len(kept) == len(set(kept))
+        assert self.offer_damaged(child, tmp_path) == 422
+        assert child.status("POST", "/v1/models", {"name": "long", "artifact": "0" * 300}) == 422
+        assert child.status("GET", "/v1/recommendations?user_id=u1") == 200
+        child.process.terminate()
+        answers = []
+        while (found := child.status("GET", "/health/ready")) is not None:
+            answers.append(found)
+        assert 503 in answers  # it says so before its doors close
+        assert child.process.wait(60) in (0, -signal.SIGTERM)
