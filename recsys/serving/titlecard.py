@@ -49,14 +49,15 @@ def _shape(digest: bytes, colour: str) -> str:
 
 
 def _fitted(text: str) -> tuple[int, list[str]]:
-    """Return the largest size of letters at which a text fits, and its lines; what never fits is cut short."""
-    size, lines = SIZES[-1][0], [""]
+    """Return the largest size of letters at which a text fits, if it can without breaking words, and its lines."""
+    longest = max(map(_width, text.split()), default=0)
+    size, lines, most = 0, [""], 0
     for size, most in SIZES:
-        lines = _lines(text, (WIDE - 2 * MARGIN) / (LETTER * size))
-        if len(lines) <= most:
-            return size, lines
-    most = SIZES[-1][1]
-    return size, [*lines[: most - 1], lines[most - 1][:-1] + "…"]
+        width = (WIDE - 2 * MARGIN) / (LETTER * size)
+        lines = _lines(text, width)
+        if len(lines) <= most and longest <= width:
+            break
+    return size, lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1][:-1] + "…"]
 
 
 def _lines(text: str, width: float) -> list[str]:

@@ -52,6 +52,8 @@ class Chromium:
         for domain in ("Page", "Runtime", "Network"):
             self.send(f"{domain}.enable")
         self.send("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
+        calm = {"name": "prefers-reduced-motion", "value": "reduce"}
+        self.send("Emulation.setEmulatedMedia", features=[calm])  # what moves is hard to hit
         self.resize(1280, 900)
 
     def close(self) -> None:
@@ -92,14 +94,18 @@ class Chromium:
 
     def click(self, selector: str) -> None:
         """Click with the mouse in the middle of an element, which must not lie below another."""
-        name = json.dumps(selector)
+        name, end = json.dumps(selector), time.monotonic() + 10
         self.run(f"document.querySelector({name}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
-        x, y = self.run(
-            f"(() => {{ const box = document.querySelector({name}).getBoundingClientRect();"
-            "return [box.left + box.width / 2, box.top + box.height / 2]; })()"
-        )
-        hit = f"document.querySelector({name}).contains(document.elementFromPoint({x}, {y}))"
-        assert self.run(hit), f"{selector} lies below something else, or outside of the window"
+        while True:
+            x, y, hit = self.run(
+                f"(() => {{ const one = document.querySelector({name}), box = one.getBoundingClientRect(),"
+                "x = box.left + box.width / 2, y = box.top + box.height / 2;"
+                "return [x, y, one.contains(document.elementFromPoint(x, y))]; })()"
+            )
+            if hit:
+                break
+            assert time.monotonic() < end, f"{selector} lies below something else, or outside of the window"
+            time.sleep(0.03)
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

@@ -28,6 +28,11 @@ def test_the_title_is_told_without_its_year_which_stands_below() -> None:
     assert "no picture" in (card.findtext(f"{SVG}title") or "")
 
 
+def test_letters_shrink_before_a_word_is_broken() -> None:
+    card = ElementTree.fromstring(title_poster("Jungle2Jungle (1997)"))
+    assert [one.text for one in card.iter(f"{SVG}text")][:-1] == ["Jungle2Jungle"]
+
+
 def test_equal_titles_give_equal_cards_and_others_other_colours() -> None:
     assert title_poster("Heat (1995)") == title_poster("Heat (1995)") != title_poster("Alien (1979)")
 

@@ -20,9 +20,9 @@ const about = (values) => {
 
 let asking = null; // one question at a time, however many requests want the key
 
-const askForKey = () => (asking ??= ask({
-  heading: "This server needs a key", yes: "Use it", label: "Key", secret: true,
-  words: "Changes and exports need one. It is kept until this tab is closed.",
+const askForKey = (refused) => (asking ??= ask({
+  heading: refused ? "The server does not know that key" : "This server needs a key", yes: "Use it", label: "Key",
+  secret: true, words: "Changes and exports need one. It is kept until this tab is closed.",
 }).finally(() => (asking = null)));
 
 async function send(method, path, query, body, signal) {
@@ -40,7 +40,7 @@ async function send(method, path, query, body, signal) {
     if (answer.ok) return answer;
     if (answer.status === 401 && tries < 3) {
       if (sessionStorage.getItem(KEY) !== key) continue; // given meanwhile
-      const given = await askForKey();
+      const given = await askForKey(Boolean(key));
       if (given) {
         sessionStorage.setItem(KEY, given.trim());
         continue;

@@ -81,16 +81,22 @@ export function fault(error) {
 
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
+const working = new WeakMap(); // how much is under way in an element
+
 /** Run `work` while an element is marked as busy; show what fails. */
 export async function busy(element, work) {
-  element.setAttribute("aria-busy", "true");
+  const count = (step) => {
+    working.set(element, (working.get(element) ?? 0) + step);
+    element.setAttribute("aria-busy", String(working.get(element) > 0));
+  };
+  count(1);
   try {
     return await work();
   } catch (error) {
     fault(error);
     return undefined;
   } finally {
-    element.setAttribute("aria-busy", "false");
+    count(-1);
   }
 }
 
