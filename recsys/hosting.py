@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
 import threading
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,7 +31,6 @@ from recsys.workflow import Workflow
 
 KEYS = "RECSYS_KEYS"
 NOTICE = 1.0  # seconds from "not ready" to closed doors: who asks /health/ready goes elsewhere meanwhile
-LAST_CALL = 0.3  # seconds in which those who already wait at the door are let in
 
 
 @dataclass(frozen=True)
@@ -167,7 +163,7 @@ def serve(workflow: Workflow, hosting: Hosting) -> None:
     """
     import uvicorn
 
-    from recsys.serving.http.protocol import BoundedHttp
+    from recsys.serving.http.protocol import BoundedHttp, PoliteServer
 
     hosting.check()
     host = Host(workflow, hosting)
@@ -178,7 +174,7 @@ def serve(workflow: Workflow, hosting: Hosting) -> None:
         app, host=hosting.host, port=hosting.port, log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=10, loop="auto", http=BoundedHttp, ws="none",
     )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = PoliteServer(config)
     _announce_the_end(server, service)
     address = f"http://{shown}:{hosting.port}"
     print(f"page  {address}/\nAPI   {address}/docs", flush=True)
@@ -196,23 +192,11 @@ def _announce_the_end(server: Any, service: Service) -> None:
             stop(number, frame)
             return
         service.stopping = True
-        threading.Thread(target=leave, args=(number, frame), daemon=True).start()
-
-    def leave(number: int, frame: Any) -> None:
-        time.sleep(NOTICE)
-        _queue_nobody(server)
-        time.sleep(LAST_CALL)
-        stop(number, frame)
+        later = threading.Timer(NOTICE, stop, (number, frame))
+        later.daemon = True
+        later.start()
 
     server.handle_exit = stopping
-
-
-def _queue_nobody(server: Any) -> None:
-    """Have the system turn newcomers away: closed with somebody still in its queue, a door slams in their face."""
-    for listener in getattr(server, "servers", ()):
-        for door in listener.sockets:
-            with suppress(OSError), socket.socket(fileno=os.dup(door.fileno())) as same:
-                same.listen(0)
 
 
 def _is_loopback(host: str) -> bool:

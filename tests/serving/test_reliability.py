@@ -28,7 +28,7 @@ from served import World
 from recsys.core.errors import ArtifactError, ConfigError
 from recsys.serving.http.app import create_app
 from recsys.serving.http.guard import Limits
-from recsys.serving.http.protocol import LARGEST_HEAD, BoundedHttp
+from recsys.serving.http.protocol import LARGEST_HEAD, BoundedHttp, PoliteServer
 from recsys.serving.models import STEPS_BACK
 from recsys.serving.state.store import Event
 
@@ -121,6 +121,15 @@ class TestOddRequests:
         assert client.post("/v1/recommendations", content=large).status_code == 413
         assert client.post("/v1/items", content=large).status_code == 422  # it may hold a picture; this is none
 
+    def test_so_many_at_once_and_no_more(self, world, tmp_path) -> None:
+        service = world.service(tmp_path / "s.sqlite")
+        app = create_app(service, limits=Limits(at_once=0), log=lambda line: None)
+        with TestClient(app, base_url="http://localhost") as client:
+            answer = client.get("/v1/recommendations", params={"user_id": "u1"})
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            assert client.get("/health/ready").status_code == 200
+            assert app.open == 0
+
     def test_all_bodies_together_are_bounded(self, world, tmp_path) -> None:
         limits = Limits(held=1000)
         service = world.service(tmp_path / "s.sqlite")
@@ -167,7 +176,7 @@ class TestConnections:
             await send({"type": "http.response.body", "body": b"ok"})
 
         config = uvicorn.Config(app, port=0, log_level="error", http=BoundedHttp, ws="none", lifespan="off")
-        server = uvicorn.Server(config)
+        server = PoliteServer(config)
         thread = threading.Thread(target=server.run)
         thread.start()
         while not server.started:
@@ -218,6 +227,21 @@ class TestConnections:
                 found += more
         assert found.endswith(b"ok")
         assert b"connection: close" in found
+
+    def test_who_waits_at_the_door_is_let_in(self, server, port) -> None:
+        async def busy() -> None:
+            time.sleep(0.5)  # meanwhile the system accepts, and the server does not
+
+        loop = server.servers[0].get_loop()
+        asyncio.run_coroutine_threadsafe(busy(), loop)
+        time.sleep(0.1)
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
+            there.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            asyncio.run_coroutine_threadsafe(server.shutdown(), loop)  # the next thing that the loop does
+            found = b""
+            while more := there.recv(1000):
+                found += more
+        assert found.endswith(b"ok")
 
     def test_too_many_connections_are_told_to_come_back(self, port, monkeypatch) -> None:
         monkeypatch.setattr("recsys.serving.http.protocol.CONNECTIONS", 1)

@@ -20,6 +20,7 @@ from recsys.serving.http.metrics import Metrics
 Scope = MutableMapping[str, Any]
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 READS = {"/v1/recommendations", "/v1/search/picture"}  # asked by POST, and change nothing
+HEALTH = {"/health/live", "/health/ready", "/metrics"}  # answered however much there is to do
 PICTURES = {"/v1/items", "/v1/search/picture"}  # whose bodies may hold one
 EXPORTS = {"/v1/export"}
 HEADERS = [
@@ -41,6 +42,7 @@ class Limits:
         body: bytes of the body of a request that may hold a picture.
         plain: bytes of any other body; what is read from JSON takes many times its length.
         held: bytes of all bodies together that are being read or worked on.
+        at_once: requests that are being answered; more are told to come back, rather than to wait for ever.
         rate: mutating and exporting requests a second and key, after a burst of twice as many.
     """
 
@@ -49,6 +51,7 @@ class Limits:
     body: int = 12 << 20
     plain: int = 1 << 20
     held: int = 256 << 20
+    at_once: int = 256
     rate: float = 50.0
 
 
@@ -89,7 +92,7 @@ class Guard:
         self, app: Callable[..., Awaitable[None]], limits: Limits, metrics: Metrics,
         log: Callable[[str], None] | None = None, stopping: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
-        self.stopping, self.held = stopping, 0
+        self.stopping, self.held, self.open = stopping, 0, 0
         self.app, self.limits, self.metrics = app, limits, metrics
         self.log = log if log is not None else (lambda line: print(line, file=sys.stderr))
         self._buckets: dict[str, Bucket] = {}
@@ -98,7 +101,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status, self.open = time.perf_counter(), 500, self.open + 1
         request = uuid.uuid4().hex[:16]
         body = _Counted(self, receive, self._largest(scope))
 
@@ -119,6 +122,7 @@ class Guard:
                 await self.app(scope, body, sending)
         finally:
             self.held -= body.read
+            self.open -= 1
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - started
             self.metrics.request(scope["method"], route, status, seconds)
@@ -135,6 +139,8 @@ class Guard:
         host = headers.get(b"host", "")
         if self.limits.hosts and _name(host) not in self.limits.hosts:
             return 421, "host", "this server is not asked by that name", "Use the address that it printed."
+        if self.open > self.limits.at_once and scope["path"] not in HEALTH:
+            return 503, "server", f"{self.limits.at_once} requests wait already", "Try again.", 1.0
         told, most = headers.get(b"content-length", "0"), self._largest(scope)
         if told.isdecimal() and int(told) > most:
             return 413, *_too_large(most)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+from contextlib import suppress
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LARGEST_HEAD = 64 << 10  # bytes of a request before its body
@@ -70,6 +74,44 @@ class BoundedHttp(HttpToolsProtocol):
             self.send_400_response(words)
         else:  # an earlier request is being answered: words in between would not be understood
             self.transport.close()
+
+
+class PoliteServer(uvicorn.Server):
+    """Lets those in who wait at its doors when it closes them.
+
+    The system accepts connections before the server does. With some of them still in its queue, a door that is closed
+    slams in their faces, though their requests may be on the way.
+    """
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loop, doors = asyncio.get_running_loop(), []
+        for server in self.servers:
+            for door in server.sockets:
+                with suppress(OSError):  # the same door, which stays open when the server closes its own
+                    doors.append(socket.socket(fileno=os.dup(door.fileno())))
+            server.close()
+        for visitor in [one for door in doors for one in _waiting(door)]:
+            with suppress(OSError):
+                await loop.connect_accepted_socket(self._protocol, visitor)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )  # fmt: skip
+
+
+def _waiting(door: socket.socket) -> list[socket.socket]:
+    """Return who waits at a door, and close it at once."""
+    found: list[socket.socket] = []
+    with door, suppress(OSError):  # nobody is left
+        door.setblocking(False)
+        while len(found) < CONNECTIONS:
+            found.append(door.accept()[0])
+    for visitor in found:
+        visitor.setblocking(False)
+    return found
 
 
 async def _crowded(scope: Any, receive: Any, send: Any) -> None:
