@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import numpy as np
 
@@ -137,7 +139,7 @@ class Service:
         if item in person.seen:
             raise DataError(f"item {item_id!r}", "is known to the user, and so in no list", "Ask for another item.")
         engine = self.models.of(user_id)
-        return await anyio.to_thread.run_sync(engine.why, person, item, self.people.fresh)
+        return await anyio.to_thread.run_sync(engine.why, person, item, self.people.fresh, limiter=self._computing)
 
     async def similar(self, item_id: str, k: int) -> list[dict[str, Any]]:
         """Return what is taken by those who take an item.
@@ -146,8 +148,13 @@ class Service:
             UnknownItemError: there is none.
         """
         item, fresh, engine = self.people.item(item_id), self.people.fresh, self.models.of(None)
-        found = await anyio.to_thread.run_sync(engine.similar, item, k, fresh)
+        found = await anyio.to_thread.run_sync(engine.similar, item, k, fresh, limiter=self._computing)
         return [{**self.card(number), "score": value} for number, value in found]
+
+    @cached_property
+    def _computing(self) -> anyio.CapacityLimiter:
+        """A few threads for what computes: dozens would take the interpreter from the one that lets requests in."""
+        return anyio.CapacityLimiter(2)
 
     def _engine(self, wanted: Wanted) -> Engine:
         if not wanted.model:

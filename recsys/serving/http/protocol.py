@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 from contextlib import suppress
@@ -65,6 +66,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._leaving = True
         self._late.cancel()
         self._late = self.loop.call_later(LINGER, self.transport.close)
+
+    def send_400_response(self, msg: str) -> None:
+        """Say it as every other refusal is said."""
+        error = {"thing": "request", "cause": msg, "remedy": "Ask /docs for what is expected."}
+        body = json.dumps({"error": error}).encode()
+        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
 
     def _refuse(self, words: str) -> None:
         self._late.cancel()
