@@ -15,6 +15,7 @@ import numpy as np
 from recsys.comparison import Comparison, best_on_validation
 from recsys.core.config import make_settings
 from recsys.core.runtime import stopwatch, to_stderr
+from recsys.demo_answers import served_section, visual_section
 from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import RecommendedList, Section
 from recsys.graph.item_graph import knn_graph
@@ -34,11 +35,12 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
     """Run ``demo.toml`` and return the path of its report.
 
     Steps: tables, split, text vectors, every ranker of the file, test metrics with intervals, lists with reasons
-    for a user and for a newcomer, items found by words, what the texts were worth, and the user's profile, read and
-    edited. What was made is reused.
+    for a user and for a newcomer, items found by words, what the texts were worth, the user's profile, read and edited,
+    an item drawn for the user, and what a served newcomer gets from like to like. What was made is reused.
     """
     plan = tomllib.loads(resources.files("recsys").joinpath("demo.toml").read_text(encoding="utf-8"))
-    wanted, people, words, knockout = (plan.pop(name) for name in ("rankers", "people", "search", "knockout"))
+    parts = ("rankers", "people", "search", "knockout", "visual", "served")
+    wanted, people, words, knockout, visual, served = (plan.pop(name) for name in parts)
     config = make_settings(RunConfig, {**plan, "run": {**plan.get("run", {}), "artifacts": artifacts}}, "demo.toml")
     shown = not quiet and sys.stderr.isatty()  # a log file wants no bars
     workflow = Workflow(config, progress=shown, log=(lambda message: None) if quiet else to_stderr)
@@ -49,6 +51,8 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
         sections = [_knockouts(comparison, **knockout), _text_section(workflow, model, people["liked"])]
         sections.append(_search_section(workflow, **words))
         sections += _profile_sections(workflow, comparison, people["user"], people["edits"])
+        sections.append(visual_section(workflow, people["user"], **visual))
+        sections.append(served_section(workflow, comparison, **served))
     report = build_report(
         comparison, "MovieLens 100K: which ranker, and what people get", lists=lists, sections=sections
     )

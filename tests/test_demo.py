@@ -17,7 +17,7 @@ from recsys.rankers.store import resolved, uses_features
 from recsys.workflow import RunConfig, Workflow, read_config
 
 PLAN = tomllib.loads(resources.files("recsys").joinpath("demo.toml").read_text(encoding="utf-8"))
-PARTS = ("rankers", "people", "search", "knockout")
+PARTS = ("rankers", "people", "search", "knockout", "visual", "served")
 
 
 def test_members_of_the_fusion_are_rankers_of_the_file_so_that_each_is_trained_once() -> None:

@@ -92,12 +92,17 @@ class RecommendedList:
 
 @dataclass(frozen=True)
 class Section:
-    """What a later capability adds: a text and, if it likes, a table ``(headers, rows)`` and an SVG figure."""
+    """What a later capability adds: a text and, if it likes, a table ``(headers, rows)``, an SVG figure and a picture.
+
+    ``picture`` is a PNG; ``seen`` says in words what is on it.
+    """
 
     title: str
     text: str
     table: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None
     figure_svg: str | None = None
+    picture: bytes | None = None
+    seen: str = ""
 
 
 @dataclass(frozen=True)
