@@ -83,20 +83,6 @@ def contact_sheet(rows: Sequence[Row], title: str, subtitle: str = "") -> bytes:
     return file.getvalue()
 
 
-def title_card(title: str, width: int) -> bytes:
-    """Return a PNG that stands for a picture that an item does not have: its title, marked as drawn."""
-    from PIL import Image, ImageDraw
-    from PIL.PngImagePlugin import PngInfo
-
-    size = (width, width * 3 // 2)
-    card = Image.new("RGB", size, DRAWN)
-    _draw_instead(ImageDraw.Draw(card), title, (0, 0), size, max(12, width // 13), "drawn: no picture")
-    told, out = PngInfo(), io.BytesIO()
-    told.add_text("Comment", "Drawn from the title: the item has no picture.")
-    card.save(out, "PNG", pnginfo=told)
-    return out.getvalue()
-
-
 def _draw_row(sheet: Image.Image, pen: ImageDraw.ImageDraw, row: Row, top: int) -> None:
     if row.query:
         _draw_card(sheet, pen, row.query, (MARGIN, top), LARGE, 15, words=row.words)
