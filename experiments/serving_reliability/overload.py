@@ -90,7 +90,7 @@ class Flood:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             length = int(head.partition("content-length:")[2].split("\r\n")[0])
             await reader.readexactly(length)
-        except (OSError, asyncio.IncompleteReadError) as error:
+        except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             self.open -= 1
             self.found[f"cut off: {type(error).__name__}"] += 1
             return

@@ -204,11 +204,11 @@ def _too_large(most: int) -> tuple[str, str, str]:
 
 
 async def _refuse(send: Any, status: int, thing: str, cause: str, remedy: str, wait: float = 0.0) -> None:
-    headers = [(b"content-type", b"application/json")]
+    body = to_json({"error": {"thing": thing, "cause": cause, "remedy": remedy}})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if wait:
         headers.append((b"retry-after", str(max(1, round(wait + 0.5))).encode()))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    body = to_json({"error": {"thing": thing, "cause": cause, "remedy": remedy}})
     await send({"type": "http.response.body", "body": body})
