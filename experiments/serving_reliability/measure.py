@@ -30,7 +30,8 @@ CHECKS = {
     "overload": "overload:overload",
     "schema": "requests_by_schema:schema",
     "odd": "odd:odd",
-    "untrusted": "untrusted:untrusted",
+    "untrusted_items": "untrusted:items",
+    "untrusted_edits": "untrusted:edits",
     "kill": "writes:kill",
 }
 

@@ -118,6 +118,7 @@ class Client:
 
     def __init__(self, port: int, number: int = 0, timeout: float = 120.0) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        self.used = 0.0
         self.headers = {"x-api-key": KEYS[number % len(KEYS)]}
 
     def ask(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, Any, Any]:
@@ -145,7 +146,10 @@ class Client:
     def patient(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, Any]:
         """Ask again where the server says that it is too much just now."""
         for _ in range(200):
+            if time.monotonic() - self.used > 3:  # the server closes what is idle
+                self.connection.close()
             status, found, headers = self.ask(method, path, body, **query)
+            self.used = time.monotonic()
             if status not in (429, 503):
                 return status, found
             time.sleep(float(headers["retry-after"]))
