@@ -21,6 +21,7 @@ HOW = (
     "far they differ is shown as points, and as a standard deviation, beside it. Effect is the mean loss in standard "
     "deviations of the users' differences."
 )
+BY = {"history": "items known", "items": "popularity"}
 SHOWN = "Bars: loss without the component. Lines: interval over users. Hollow points: single seeds."
 SEEDS = "Where two seeds give the same lists to everybody, the others would too, and one stands for all."
 COST = (
@@ -127,7 +128,7 @@ def _segment_section(found: Ablation, one: VariantFound, number: int, of: str) -
     ]
     head = ["component off", "by", "segment", "metric", "users", "loss", "interval"]
     table = [
-        [row.name, SEGMENTS.get(row.by, row.by), _segment(row.segment), row.metric, row.n_users,
+        [row.name, BY.get(row.by, row.by), _segment(row.segment), row.metric, row.n_users,
          fixed(row.loss, sign=True), _ends(row.low, row.high)]
         for row in one.segments
     ]  # fmt: skip
