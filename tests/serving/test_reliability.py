@@ -28,7 +28,6 @@ from served import World
 from recsys.core.errors import ArtifactError, ConfigError
 from recsys.serving.http.app import create_app
 from recsys.serving.http.guard import Limits
-from recsys.serving.http.protocol import LARGEST_HEAD, BoundedHttp, PoliteServer
 from recsys.serving.models import STEPS_BACK
 from recsys.serving.state.store import Event
 
@@ -164,99 +163,6 @@ class TestStoreOutOfReach:
         answer = client.get("/health/ready")
         assert (answer.status_code, answer.headers["connection"]) == (503, "close")
         assert client.get("/v1/recommendations", params={"user_id": "u1"}).status_code == 200
-
-
-class TestConnections:
-    @pytest.fixture
-    def server(self):
-        """A server around an application that says ok, in this process."""
-        import uvicorn
-
-        async def app(scope, receive, send) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-            await send({"type": "http.response.body", "body": b"ok"})
-
-        config = uvicorn.Config(app, port=0, log_level="error", http=BoundedHttp, ws="none", lifespan="off")
-        server = PoliteServer(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield server
-        server.should_exit = True
-        thread.join()
-
-    @pytest.fixture
-    def port(self, server) -> int:
-        return server.servers[0].sockets[0].getsockname()[1]
-
-    def say(self, port: int, *parts: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
-            for part in parts:
-                there.sendall(part)
-            found = b""
-            with contextlib.suppress(ConnectionResetError):
-                while b"ok" not in found and (more := there.recv(65536)):
-                    found += more
-        return found
-
-    @pytest.mark.parametrize("head", [b"GET /" + b"x" * 70_000, b"GET / HTTP/1.1\r\nhost: x\r\na: " + b"x" * 70_000])
-    def test_a_head_without_end_is_refused(self, port, head) -> None:
-        assert LARGEST_HEAD < 70_000
-        answer = self.say(port, head)
-        assert answer.startswith(b"HTTP/1.1 400")
-        assert "too large" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["cause"]
-        assert self.say(port, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").endswith(b"ok")
-
-    def test_a_large_body_is_not_a_head(self, port) -> None:
-        body = b"x" * 200_000
-        start = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n"
-        assert self.say(port, start, body[:100_000], body[100_000:]).endswith(b"ok")
-        assert self.say(port, start + body).endswith(b"ok")
-
-    def test_who_says_nothing_is_sent_away(self, port, monkeypatch) -> None:
-        monkeypatch.setattr("recsys.serving.http.protocol.HEAD_SECONDS", 0.2)
-        assert self.say(port, b"GET / HT").startswith(b"HTTP/1.1 400")
-
-    def test_who_was_let_in_is_answered_though_the_server_stops(self, server, port) -> None:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
-            while not server.server_state.connections:
-                time.sleep(0.01)
-            server.should_exit = True
-            time.sleep(0.3)
-            there.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            found = b""
-            while more := there.recv(1000):
-                found += more
-        assert found.endswith(b"ok")
-        assert b"connection: close" in found
-
-    def test_who_waits_at_the_door_is_let_in(self, server, port) -> None:
-        async def busy() -> None:
-            time.sleep(0.5)  # meanwhile the system accepts, and the server does not
-
-        loop = server.servers[0].get_loop()
-        asyncio.run_coroutine_threadsafe(busy(), loop)
-        time.sleep(0.1)
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
-            there.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            asyncio.run_coroutine_threadsafe(server.shutdown(), loop)  # the next thing that the loop does
-            found = b""
-            while more := there.recv(1000):
-                found += more
-        assert found.endswith(b"ok")
-
-    def test_too_many_connections_are_told_to_come_back(self, port, monkeypatch) -> None:
-        monkeypatch.setattr("recsys.serving.http.protocol.CONNECTIONS", 1)
-        with socket.create_connection(("127.0.0.1", port)) as first:
-            first.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            found = b""
-            while not found.endswith(b"ok"):  # and then it stays open
-                found += first.recv(1000)
-            answer = self.say(port, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 503")
-        assert b"retry-after: 1" in answer
-        assert b"connection: close" in answer
 
 
 @pytest.mark.slow
