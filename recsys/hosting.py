@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from recsys.core.erased import add_erased
-from recsys.core.errors import ArtifactError, ConfigError
+from recsys.core.errors import ArtifactError, ConfigError, RecsysError
 from recsys.core.values import ItemFeatures
 from recsys.describing import encoded
 from recsys.items.attributes import attribute_matrix
+from recsys.profiling import default_store
 from recsys.served_items import ServedPictures, ServedSearch, ServedVisuals, new_item_vectors
 from recsys.served_profiles import ProfileRoutes, ServedProfiles
 from recsys.serving.engine import Engine
@@ -88,7 +94,7 @@ class Host:
     def service(self) -> Service:
         """Return the service, ready to answer."""
         trained, workflow = self.trained, self.workflow
-        state = make_state(self.hosting.state or str(workflow.store.root / "served" / f"{trained.key[:12]}.sqlite"))
+        state = make_state(self._state_place())
         models = Models(self._engine, state)
         models.start(str(trained.path), trained.manifest["name"])
         known = models.of(None).recommender.known
@@ -100,7 +106,32 @@ class Host:
             models, people, state, neighbourhood=Neighbourhood(self.features), vectors=new_item_vectors(workflow)
         )
         service.on_erase = lambda user_id: add_erased(workflow.store.root, user_id)
+        if self._shared:
+            threading.Thread(target=_follow, args=(service,), daemon=True, name="follow").start()
         return service
+
+    def _state_place(self) -> str:
+        """Return where the state is: one file a data set, of which one server at a time knows all that is said.
+
+        Raises:
+            ConfigError: another server uses the file.
+        """
+        if self._shared:
+            return str(self.hosting.state)
+        path = self.hosting.state or str(self.workflow.store.root / "served" / default_store(self.workflow).name)
+        file = Path(path.removeprefix("sqlite:///"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._alone = FileLock(f"{file}.server")
+        try:
+            self._alone.acquire(timeout=0)
+        except Timeout:
+            remedy = "Stop it, give another file: --state FILE, or share a PostgreSQL: --state postgresql://…"
+            raise ConfigError(f"state {file}", "is in use by another server", remedy) from None
+        return path
+
+    def release(self) -> None:
+        """Let another server have the state's file."""
+        self._alone.release()
 
     def app(self, service: Service, log: Any = None) -> Guard:
         """Return the ASGI application around a service."""
@@ -116,8 +147,12 @@ class Host:
 
     @cached_property
     def profiles(self) -> ServedProfiles:
-        """Profiles of the run."""
-        return ServedProfiles(self.workflow)
+        """Profiles of the run; where the state is shared, they are kept there, too."""
+        if not self._shared:
+            return ServedProfiles(self.workflow)
+        from recsys.profiles.store_postgres import PostgresProfileStore
+
+        return ServedProfiles(self.workflow, PostgresProfileStore(str(self.hosting.state)))
 
     @property
     def _shared(self) -> bool:
@@ -141,6 +176,14 @@ class Host:
             features = ItemFeatures({"attributes": attribute_matrix(self.workflow.dataset.item_table)})
         name = next(iter(features.matrices))
         return features.unit(name) if features[name].shape[1] else None
+
+
+def _follow(service: Service) -> None:
+    """Look twice a second for what other servers changed."""
+    while not service.stopping:
+        time.sleep(0.5)
+        with contextlib.suppress(RecsysError):  # the state is out of reach, which /health/ready says
+            service.follow()
 
 
 def keys_of(environment: Any = os.environ) -> tuple[str, ...]:

@@ -71,10 +71,25 @@ class Models:
         if first.key not in kept.get("variants", {}).values():
             self._set(Arrangement({name: first}, name))
             return
-        engines = {one: first if key == first.key else self._opened(one, key) for one, key in kept["variants"].items()}
-        self.now = Arrangement(
-            engines, kept["current"], tuple(kept["before"]), kept["split"], kept["shadow"]
-        )  # fmt: skip
+        self.now = self._arranged(kept, {first.key: first})
+
+    def follow(self) -> None:
+        """Take up what another server that shares the state arranged; variants that stay are not opened again.
+
+        Raises:
+            RecsysError: a ranker that it opened cannot be opened here.
+        """
+        kept = json.loads(self.state.recall(REMEMBERED) or "{}")
+        with self._changing:
+            if kept and kept != self.now.told():
+                self.now = self._arranged(kept, {one.key: one for one in self.now.engines.values()})
+
+    def _arranged(self, kept: Mapping[str, Any], opened: Mapping[str, Engine]) -> Arrangement:
+        engines = {name: self._named(name, key, opened.get(key)) for name, key in kept["variants"].items()}
+        return Arrangement(engines, kept["current"], tuple(kept["before"]), kept["split"], kept["shadow"])
+
+    def _named(self, name: str, key: str, there: Engine | None) -> Engine:
+        return there if there is not None and there.name == name else self._opened(name, key)
 
     def add(self, name: str, reference: str) -> Engine:
         """Open a ranker beside the others; it answers nobody yet.

@@ -93,6 +93,7 @@ class Service:
         self.batcher: Batcher[_Task, Listed] = Batcher(self._answer, **(batcher or {}))
         self.catalogue = models.of(None).recommender.catalogue
         self.stopping, self._reading = False, threading.Lock()
+        self._newest = self._removals = 0
         self.on_erase: Callable[[str], None] = lambda user_id: None
         self.read_items()
 
@@ -283,10 +284,23 @@ class Service:
     def read_items(self) -> None:
         """Take in what new items the state holds."""
         with self._reading:
-            places = [self._placed(one, one.vectors) for one in self.state.items()]
+            self._removals, kept = self.state.removals(), self.state.items()
+            self._newest = max([self._newest, *(one.number for one in kept)])
+            places = [self._placed(one, one.vectors) for one in kept]
             self.people.fresh = self.people.fresh.updated(places)
             self.offered = Offered(self.catalogue, self.people.fresh)
         self.people.forget()  # somebody may like what was unknown
+
+    def follow(self) -> None:
+        """Take up what other servers that share the state changed: models and new items.
+
+        Raises:
+            RecsysError: the state cannot be reached, or a model cannot be opened here.
+        """
+        self.models.follow()
+        here = (self.state.removals(), len(self.state.items(self._newest)))
+        if here != (self._removals, 0):
+            self.read_items()
 
     def _placed(self, item: NewItem, vectors: Mapping[str, np.ndarray]) -> FreshItem:
         if self.neighbourhood is None:

@@ -10,6 +10,8 @@ from served import World
 
 from recsys.serving.http.app import create_app
 from recsys.serving.http.guard import Limits
+from recsys.serving.people import UnknownItemError
+from recsys.serving.state.store import NewItem
 
 JSON = {"content-type": "application/json"}
 KEY = "a-key-of-thirty-two-characters--"
@@ -315,3 +317,24 @@ def test_a_full_queue_answers_503_and_says_when(world, tmp_path) -> None:
         answer = client.get("/v1/recommendations", params={"user_id": "u1"})
         fault(answer, 503)
         assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_what_another_server_of_the_same_state_does_is_followed(world, tmp_path) -> None:
+    here, there = (world.service(tmp_path / "shared.sqlite") for _ in range(2))
+    here.people.shared = True
+    there.add_item(NewItem("new", "New", "like 9", (), None, {}))
+    there.models.add("floor", "popularity")
+    there.models.activate("floor")
+    here.follow()
+    assert here.item("new")["fresh"]
+    assert here.models.now.current == "floor"
+    kept = here.models.now.engines["ease"]
+    there.models.roll_back()
+    there.remove_item("new")
+    here.follow()
+    assert here.models.now.current == "ease"
+    assert here.models.now.engines["ease"] is kept
+    with pytest.raises(UnknownItemError):
+        here.item("new")
+    for one in (here, there):
+        one.close()

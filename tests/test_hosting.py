@@ -1,0 +1,80 @@
+"""A run as a service: who may be reached by whom, one server a file, feedback that stays when the model changes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from recsys.core.errors import ConfigError
+from recsys.hosting import Host, Hosting, keys_of
+from recsys.serving.service import Wanted
+from recsys.serving.state.store import Event
+from recsys.workflow import Workflow, read_config
+
+
+def workflow(root: Path, ranker: str = "popularity") -> Workflow:
+    overrides = (f"run.artifacts={str(root)!r}", "items.text=none", "items.image=none", f"ranker.name={ranker}")
+    return Workflow(read_config(None, overrides), log=lambda message: None)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("hosting")
+
+
+def test_other_machines_need_a_key() -> None:
+    with pytest.raises(ConfigError, match="anybody who reaches it"):
+        Hosting(host="0.0.0.0").check()
+    for host in ("127.0.0.1", "::1", "localhost"):
+        Hosting(host=host).check()
+    Hosting(host="0.0.0.0", keys=("k" * 16,)).check()
+    assert keys_of({"RECSYS_KEYS": " a-key-of-16-chars , another-of-16-ch"}) == (
+        "a-key-of-16-chars",
+        "another-of-16-ch",
+    )
+    with pytest.raises(ConfigError, match="fewer than 16"):
+        keys_of({"RECSYS_KEYS": "short"})
+
+
+def test_one_server_a_file_and_feedback_stays_with_another_ranker(root: Path) -> None:
+    first = Host(workflow(root), Hosting(visuals=False))
+    service = first.service()
+    asyncio.run(service.record(Event("22", "50", "hide")))
+    with pytest.raises(ConfigError, match="in use by another server"):
+        Host(workflow(root), Hosting(visuals=False)).service()
+    service.close()
+    first.release()
+    other = Host(workflow(root, "item_knn"), Hosting(visuals=False))
+    again = other.service()
+    lines = asyncio.run(again.recommend(Wanted("22", k=500))).lines
+    assert again.models.now.current == "item_knn"
+    assert "50" not in {one.item_id for one in lines}
+    again.close()
+    other.release()
+
+
+def test_profiles_follow_what_was_said_and_lists_follow_profiles(root: Path) -> None:
+    host = Host(workflow(root), Hosting(visuals=False, state=str(root / "own.sqlite")))
+    service, profiles = host.service(), host.profiles
+    before = profiles.read("22")
+    comedies = [
+        one for one in asyncio.run(service.recommend(Wanted("22", k=50))).lines if "genre:Comedy" in one.attributes
+    ]
+    assert len(comedies) > 3
+    done = profiles.edit_as("22", ["forbid genre:Comedy"], before["version"])
+    service.people.forget("22")
+    lines = asyncio.run(service.recommend(Wanted("22", k=50))).lines
+    assert not [one for one in lines if "genre:Comedy" in one.attributes]
+    with pytest.raises(Exception, match="is at version"):
+        profiles.edit_as("22", ["forbid genre:Drama"], before["version"])
+    assert done["version"] > before["version"]
+    asyncio.run(service.add_user("new"))
+    for item in ("1", "71", "95", "99", "588"):  # children's animation
+        asyncio.run(service.record(Event("new", item, "like")))
+    told = profiles.read("new")["profile"]
+    assert told["origin"]["history"] == 5
+    assert any("nimat" in one["text"] or "hildren" in one["text"] for one in told["statements"])
+    service.close()
+    host.release()
