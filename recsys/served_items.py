@@ -104,13 +104,19 @@ class ServedPictures:
 
     def __init__(self, people: People, card: CardOf) -> None:
         self.people, self.card = people, card
-        self.of = lru_cache(maxsize=2048)(self._of)
+        self._scaled = lru_cache(maxsize=512)(self._scale)  # by number, which no other item is ever given
 
-    def _of(self, item_id: str, width: int) -> tuple[bytes, str]:
-        """Return content and media type."""
-        number = self.people.item(item_id)
+    def of(self, item_id: str, width: int) -> tuple[bytes, str]:
+        """Return content and media type.
+
+        Raises:
+            UnknownItemError: there is no such item.
+        """
+        return self._scaled(self.people.item(item_id), width)
+
+    def _scale(self, number: int, width: int) -> tuple[bytes, str]:
         try:
-            content = self._content(number, item_id)
+            content = self._content(number)
             picture = decode(content) if content else None
         except (ImageFault, OSError):
             picture = None
@@ -121,11 +127,12 @@ class ServedPictures:
         picture.save(out, "JPEG", quality=88)
         return out.getvalue(), "image/jpeg"
 
-    def _content(self, number: int, item_id: str) -> bytes | None:
+    def _content(self, number: int) -> bytes | None:
         if number < len(self.people.dataset.items):
             path = self.people.dataset.item_table["image"][number]
             return read_bytes(path) if path and "://" not in path else None
-        return next((one.picture for one in self.people.state.items() if one.item_id == item_id), None)
+        found = self.people.state.item(str(self.card(number)["item_id"]))
+        return found.picture if found else None
 
 
 class ServedVisuals:

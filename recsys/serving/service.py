@@ -93,6 +93,7 @@ class Service:
         self.batcher: Batcher[_Task, Listed] = Batcher(self._answer, **(batcher or {}))
         self.catalogue = models.of(None).recommender.catalogue
         self.stopping, self._reading = False, threading.Lock()
+        self._placed: dict[str, FreshItem] = {}
         self._newest = self._removals = 0
         self.on_erase: Callable[[str], None] = lambda user_id: None
         self.read_items()
@@ -270,7 +271,7 @@ class Service:
         if item.item_id in self.people.fresh.place or item.item_id in self.people.dataset.items:
             raise DataError(f"item {item.item_id[:80]!r}", "there is one of that id", "Give another id.")
         vectors = self.vectors(item)
-        placed = self._placed(item, vectors)
+        placed = self._place(item, vectors)
         self.state.add_item(NewItem(item.item_id, item.title, item.text, item.attributes, item.picture, vectors))
         self.read_items()
         return placed
@@ -282,12 +283,15 @@ class Service:
         return found
 
     def read_items(self) -> None:
-        """Take in what new items the state holds."""
+        """Take in what new items the state holds; those that were read before are not read again."""
         with self._reading:
-            self._removals, kept = self.state.removals(), self.state.items()
-            self._newest = max([self._newest, *(one.number for one in kept)])
-            places = [self._placed(one, one.vectors) for one in kept]
-            self.people.fresh = self.people.fresh.updated(places)
+            removals = self.state.removals()
+            if removals != self._removals:
+                self._placed, self._newest, self._removals = {}, 0, removals
+            for one in self.state.items(self._newest):
+                self._placed[one.item_id] = self._place(one, one.vectors)
+                self._newest = one.number
+            self.people.fresh = self.people.fresh.updated(list(self._placed.values()))
             self.offered = Offered(self.catalogue, self.people.fresh)
         self.people.forget()  # somebody may like what was unknown
 
@@ -302,7 +306,7 @@ class Service:
         if here != (self._removals, 0):
             self.read_items()
 
-    def _placed(self, item: NewItem, vectors: Mapping[str, np.ndarray]) -> FreshItem:
+    def _place(self, item: NewItem, vectors: Mapping[str, np.ndarray]) -> FreshItem:
         if self.neighbourhood is None:
             return FreshItem(item.item_id, item.title, tuple(item.attributes))
         return self.neighbourhood.place(item.item_id, item.title, item.attributes, vectors)

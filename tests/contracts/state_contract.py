@@ -205,7 +205,9 @@ class StateContract:
         with pytest.raises(StateConflictError, match="other content"):
             store.add_item(item(title="Another"))
         before = store.removals()
+        assert store.item("n1").item_id == "n1"
         assert store.remove_item("n1")
+        assert store.item("n1") is None
         assert not store.remove_item("n1")
         assert store.removals() > before
         assert store.items() == []

@@ -146,6 +146,10 @@ class SQLStateStore:
         last = self._settled("items", _whole(since))
         return [self._item(row) for row in self.database.ask(query, (_whole(since), last))]
 
+    def item(self, item_id: str) -> NewItem | None:
+        found = self.database.ask(f"SELECT {ITEM} FROM items WHERE item_id = ?", (checked_id("item", item_id),))
+        return self._item(found[0]) if found else None
+
     def remove_item(self, item_id: str) -> bool:
         row = (checked_id("item", item_id),)
         with self.database.writing() as file:

@@ -135,6 +135,10 @@ class StateStore(Protocol):
         """Return the items after a number, in the order of numbers; as with events, none appears below one seen."""
         ...
 
+    def item(self, item_id: str) -> NewItem | None:
+        """Return an item that was added, or ``None``."""
+        ...
+
     def remove_item(self, item_id: str) -> bool:
         """Remove an item that was added; its events stay. Return ``False`` where there is none."""
         ...
