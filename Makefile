@@ -12,8 +12,9 @@ export OMP_WAIT_POLICY := passive
 demo: $(READY)
 	$(BIN)/recsys demo
 
+# Two processes, a file of tests each: twice as quick on two cores, one thread of linear algebra for each.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -96,8 +96,8 @@ def serve(workflow: Any, as_json: bool, no_profiles: bool, no_visuals: bool, **o
     """Serve RANKER (folder, name or key; by default the configured one, trained if need be).
 
     The page and the API stand on the same address. What users say counts in the very next list, and is on the disk
-    before it is acknowledged. Whatever changes or exports something needs a key where RECSYS_KEYS holds any; without
-    one the server only listens to this machine.
+    before it is acknowledged. Whatever changes something or tells of a person needs a key where RECSYS_KEYS holds any;
+    without one the server only listens to this machine.
 
     \b
     Examples:

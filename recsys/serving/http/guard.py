@@ -22,7 +22,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
 READS = {"/v1/recommendations", "/v1/search/picture"}  # asked by POST, and change nothing
 HEALTH = {"/health/live", "/health/ready", "/metrics"}  # answered however much there is to do
 PICTURES = {"/v1/items", "/v1/search/picture"}  # whose bodies may hold one
-EXPORTS = {"/v1/export"}
+EXPORTS = {"/v1/export", "/v1/user", "/v1/users", "/v1/profile"}  # read, and tell what is known of a person
 HEADERS = [
     (b"content-security-policy", b"default-src 'self'; img-src 'self' data: blob:; object-src 'none'; "
      b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"),

@@ -22,7 +22,7 @@ let asking = null; // one question at a time, however many requests want the key
 
 const askForKey = (refused) => (asking ??= ask({
   heading: refused ? "The server does not know that key" : "This server needs a key", yes: "Use it", label: "Key",
-  secret: true, words: "Changes and exports need one. It is kept until this tab is closed.",
+  secret: true, words: "Changes need one, and so does what is known of a person. It is kept until this tab is closed.",
 }).finally(() => (asking = null)));
 
 async function send(method, path, query, body, signal) {
