@@ -79,18 +79,19 @@ class Vocabulary:
         return len(self.ids)
 
     def __getitem__(self, idx: int) -> str:
-        return self._texts[int(idx)]
+        return self.texts[int(idx)]
 
     def __contains__(self, outside_id: str) -> bool:
         return outside_id in self._index
 
     @cached_property
-    def _texts(self) -> list[str]:
+    def texts(self) -> list[str]:
+        """The ids as a list: to look single ones up."""
         return self.ids.to_list()
 
     @cached_property
     def _index(self) -> dict[str, int]:
-        return {text: idx for idx, text in enumerate(self._texts)}
+        return {text: idx for idx, text in enumerate(self.texts)}
 
     def index(self, ids: Iterable[str]) -> np.ndarray:
         """Return the row number of each id, int64; -1 where it is unknown."""

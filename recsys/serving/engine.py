@@ -99,6 +99,7 @@ class Engine:
     def __init__(self, name: str, key: str, recommender: Recommender, vectors: np.ndarray | None = None) -> None:
         self.name, self.key, self.recommender, self.vectors = name, key, recommender, vectors
         self.ranker, self.dataset = recommender.ranker, recommender.dataset
+        self._picky = isinstance(self.ranker, ScoresSome)
 
     def answer(self, wishes: Sequence[Wish], fresh: FreshItems) -> list[list[Line]]:
         """Return a list for each wish, best first; shorter where fewer items are left."""
@@ -169,7 +170,7 @@ class Engine:
         rows = np.where((rows >= 0) & self.recommender.trained[np.maximum(rows, 0)], rows, -1)
         changed = np.array([one.changed for one in people], dtype=bool)
         query = Query(Histories.of([one.history for one in people], n), np.where(changed, -1, rows))
-        if isinstance(self.ranker, ScoresSome) and changed.any():  # it cannot fold in what was said since
+        if self._picky and changed.any():  # it cannot fold in what was said since
             rows = np.where(self.ranker.can_score(query), query.user_idx, rows)
             return Query(query.histories, rows)
         return query
@@ -177,7 +178,7 @@ class Engine:
     def _scored(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
         """Return scores ``[n, n_items]``, and for whom the ranker could give any, bool ``[n]``."""
         able = np.ones(len(query), dtype=bool)
-        if isinstance(self.ranker, ScoresSome):
+        if self._picky:
             able = self.ranker.can_score(query)
         if able.all():
             return self.ranker.score(query), able
@@ -219,12 +220,12 @@ class Engine:
         return np.array(chosen, dtype=np.int64)
 
     def _lines(self, items: np.ndarray, values: np.ndarray, wish: Wish, fresh: FreshItems) -> list[Line]:
-        n, data = len(self.dataset.items), self.dataset
+        n, data, ids = len(self.dataset.items), self.dataset, self.dataset.items.texts
         why = self._reasons(wish.person, items, fresh) if wish.reasons else [()] * len(items)
         lines = []
         for item, value, because in zip(items.tolist(), values.tolist(), why, strict=True):
             if item < n:
-                lines.append(Line(data.items[item], data.all_titles[item], value, data.all_attributes[item], because))
+                lines.append(Line(ids[item], data.all_titles[item], value, data.all_attributes[item], because))
             else:
                 new = fresh.items[item - n]
                 lines.append(Line(new.item_id, new.title, value, new.attributes, because, fresh=True))

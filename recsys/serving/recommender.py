@@ -23,7 +23,7 @@ N_REASONS = 3
 SCORES = 6 << 20  # numbers that are made at a time: more do not stay near the processor
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen, which takes three times as long: a server makes sixty for each list
 class Reason:
     """One item of the history and its share of the score (0 to 1), or a sentence of its own."""
 
@@ -66,6 +66,7 @@ class Recommender:
             cause = f"shape {self.trained.shape} for {len(dataset.users):,} users"
             raise DataError("trained", cause, "Give one truth value a user of the data set.")
         self.catalogue = Catalogue(dataset)
+        self._explains, self._embeds = isinstance(ranker, Explains), isinstance(ranker, HasEmbeddings)
 
     @classmethod
     def load(
@@ -211,12 +212,12 @@ class Recommender:
         named: list[tuple[Reason, ...]] = [()] * len(items)
         if not len(history):
             pass
-        elif isinstance(self.ranker, Explains):
+        elif self._explains:
             parts = self._contributions(query, items)  # [n, len(history)]
             total = np.maximum(parts, 0).sum(axis=1, keepdims=True)
             shares = parts / np.where(total > 0, total, 1)
             named = self._named(history, shares, "because of", exact=True)
-        elif isinstance(self.ranker, HasEmbeddings):
+        elif self._embeds:
             vectors = self.ranker.embeddings()["item"]
             named = self._named(history, _cosines(vectors[items], vectors[history]), "close to", exact=False)
         return [reasons or (self._count(item),) for reasons, item in zip(named, items.tolist(), strict=True)]
@@ -235,16 +236,14 @@ class Recommender:
         """Return reasons for each row of ``parts``, ``[n, len(history)]``: the history's items with the largest."""
         order = np.argsort(-parts, axis=1, kind="stable")[:, :N_REASONS]
         values, places = np.take_along_axis(parts, order, axis=1).tolist(), history[order].tolist()
-        titles, ids = self.dataset.all_titles, self.dataset.items
+        titles, ids = self.dataset.all_titles, self.dataset.items.texts
+        if exact:
+            told = lambda item, part: Reason(f"{word} {titles[item]} ({part:.0%})", ids[item], part)  # noqa: E731
+        else:
+            told = lambda item, part: Reason(f"{word} {titles[item]}", ids[item])  # noqa: E731
         return [
-            tuple(
-                Reason(
-                    f"{word} {titles[item]}" + (f" ({part:.0%})" if exact else ""), ids[item], part if exact else None
-                )
-                for item, part in zip(row, row_values, strict=True)
-                if part > 0
-            )
-            for row, row_values in zip(places, values, strict=True)
+            tuple([told(item, part) for item, part in zip(row, shares, strict=True) if part > 0])
+            for row, shares in zip(places, values, strict=True)
         ]
 
 
