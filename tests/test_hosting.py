@@ -78,3 +78,20 @@ def test_profiles_follow_what_was_said_and_lists_follow_profiles(root: Path) -> 
     assert any("nimat" in one["text"] or "hildren" in one["text"] for one in told["statements"])
     service.close()
     host.release()
+
+
+def test_who_is_erased_is_left_out_of_the_next_training(tmp_path: Path) -> None:
+    before = workflow(tmp_path)
+    assert "22" in before.dataset.users
+    host = Host(before, Hosting(visuals=False, profiles=False))
+    service = host.service()
+    service.erase("22")
+    service.close()
+    host.release()
+    after = workflow(tmp_path)
+    assert "22" not in after.dataset.users
+    assert len(after.dataset.users) == len(before.dataset.users) - 1
+    told = {one["what"]: one["rows"] for one in after.data().manifest["results"]["counts"]}
+    mine = len(before.dataset.interactions.histories[int(before.dataset.users.index(["22"])[0])])
+    assert told["interactions of users who were erased"] == mine
+    assert b"22" not in (tmp_path / "erased.txt").read_bytes().split()

@@ -14,7 +14,7 @@ FILE = "erased.txt"  # beside the results
 
 
 def id_hash(user_id: str) -> str:
-    """Return a hash of an id; whoever has the id can tell that it is meant, nobody can read the id from it."""
+    """Return a hash of an id: whoever has the id, or guesses it, can tell that it is meant."""
     text = user_id.encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=16, person=b"recsys-erased").hexdigest()
 

@@ -14,7 +14,7 @@ from recsys.evaluation.topk import top_k
 from recsys.rankers.blending import rank_votes
 from recsys.serving.fresh import FreshItems
 from recsys.serving.people import Person
-from recsys.serving.recommender import Reason, Recommender
+from recsys.serving.recommender import Reason, Recommendation, Recommender
 
 AGAINST = 0.5  # how much a disliked item takes away, beside what a liked one adds
 POOL = 5  # times the list's length: what diversity chooses from
@@ -41,14 +41,9 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(Recommendation):
     """An item of a list; ``fresh``: it came after training."""
 
-    item_id: str
-    title: str
-    score: float
-    attributes: tuple[str, ...]
-    reasons: tuple[Reason, ...]
     fresh: bool = False
 
 
