@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OVERRIDES = """
-ray ; python_version < "3"
+ray[serve,data]>=2.50
 colorlog>=6
 colorama>=0.4.6
 llm ; python_version < "3"
@@ -61,7 +61,7 @@ def cpu_build() -> str:
 
 
 def main() -> None:
-    wanted = f"-e {ROOT}[dev,llm,diffusers,judge,postgres,ann]\n"
+    wanted = f"-e {ROOT}[dev,llm,diffusers,judge,postgres,ann,ray,mlflow]\n"
     rest = compile_lock(wanted, "lock.txt", find_links=True)
     locks = {
         "tools.lock": compile_lock(UV, "tools.lock", "--no-deps"),
