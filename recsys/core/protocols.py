@@ -126,6 +126,19 @@ class HasEmbeddings(Protocol):
 
 
 @runtime_checkable
+class ScoresByVectors(Protocol):
+    """A ranker whose score is the product of the query's vector and the item's: an index can find the best items."""
+
+    def query_vectors(self, query: Query) -> np.ndarray:
+        """Return float32 ``[n_queries, dim]``."""
+        ...
+
+    def item_vectors(self) -> np.ndarray:
+        """Return float32 ``[n_items, dim]``."""
+        ...
+
+
+@runtime_checkable
 class ScoresSome(Protocol):
     """A ranker that cannot score every query, such as one that knows only the users it was trained on."""
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from recsys.core.config import Settings as BaseSettings
 from recsys.core.protocols import Validator
 from recsys.core.runtime import Run, stopwatch
-from recsys.core.values import FitLog, Histories, Interactions, ItemFeatures, Query
+from recsys.core.values import FitLog, Interactions, ItemFeatures, Query
 
 CHUNK_NUMBERS = 2**22  # of the small systems held at a time: 32 MiB in float64
 
@@ -69,12 +69,17 @@ class IALS:
         system[np.diag_indices_from(system)] += penalty
         return system
 
-    def _users(self, histories: Histories) -> np.ndarray:
-        return self._solve(histories.matrix(), self._items).astype(np.float32)
-
     def score(self, query: Query) -> np.ndarray:
         """Return float32 ``[n_queries, n_items]``."""
-        return self._users(query.histories) @ self._items.T
+        return self.query_vectors(query) @ self._items.T
+
+    def query_vectors(self, query: Query) -> np.ndarray:
+        """Return the solved users, float32 ``[n_queries, dim]``; zeros for an empty history."""
+        return self._solve(query.histories.matrix(), self._items).astype(np.float32)
+
+    def item_vectors(self) -> np.ndarray:
+        """Return float32 ``[n_items, dim]``."""
+        return self._items
 
     def contributions_to(self, query: Query, item_idx: np.ndarray) -> np.ndarray:
         """Return what each history item adds to each score, which it sums to (Hu et al., section 5).

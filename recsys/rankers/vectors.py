@@ -155,15 +155,24 @@ class VectorRanker:
 
     def score(self, query: Query) -> np.ndarray:
         """Return float32 ``[n_queries, n_items]``; users unknown to the model are folded in from their history."""
+        vectors = self.query_vectors(query)
+        if len(vectors) == 1:  # what a server asks most: the items are read once, row by row
+            return (self._arrays["item"] @ vectors[0])[None]
+        return (torch.from_numpy(vectors) @ torch.from_numpy(self._arrays["item"]).T).numpy()
+
+    def query_vectors(self, query: Query) -> np.ndarray:
+        """Return what the items' vectors are multiplied with, float32 ``[n_queries, dim]``."""
         vectors = self._arrays["user"][np.maximum(query.user_idx, 0)]  # [n, dim]
         unknown = np.flatnonzero(query.user_idx < 0)
         if len(unknown):
             vectors[unknown] = self._fold_in(query.histories.take(unknown))
         if self.settings.similarity == "cosine":
             vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        if len(vectors) == 1:  # what a server asks most: the items are read once, row by row
-            return (self._arrays["item"] @ vectors[0])[None]
-        return (torch.from_numpy(vectors) @ torch.from_numpy(self._arrays["item"]).T).numpy()
+        return vectors
+
+    def item_vectors(self) -> np.ndarray:
+        """Return float32 ``[n_items, dim]``."""
+        return self._arrays["item"]
 
     def _fold_in(self, histories: Histories) -> np.ndarray:
         """Return the sum of what the items of each history bring, ``[n, dim]``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from recsys.rankers.blending import rank_votes
 from recsys.serving.fresh import FreshItems
 from recsys.serving.people import Person
 from recsys.serving.recommender import Reason, Recommendation, Recommender
+from recsys.serving.shortlist import Found, Shortlist
 
 AGAINST = 0.5  # how much a disliked item takes away, beside what a liked one adds
 POOL = 5  # times the list's length: what diversity chooses from
@@ -89,25 +90,51 @@ class Engine:
         key: of the trained artifact.
         recommender: the ranker with its data.
         vectors: rows of length 1 that items are told apart by, for diversity, ``[n_items, dim]``; none: no diversity.
+        shortlist: finds the best items without scoring all of them, where it can; none: all lists are exact.
     """
 
-    def __init__(self, name: str, key: str, recommender: Recommender, vectors: np.ndarray | None = None) -> None:
+    def __init__(
+        self, name: str, key: str, recommender: Recommender, vectors: np.ndarray | None = None,
+        shortlist: Shortlist | None = None,
+    ) -> None:  # fmt: skip
         self.name, self.key, self.recommender, self.vectors = name, key, recommender, vectors
+        self.shortlist = shortlist
         self.ranker, self.dataset = recommender.ranker, recommender.dataset
         self._picky = isinstance(self.ranker, ScoresSome)
 
     def answer(self, wishes: Sequence[Wish], fresh: FreshItems) -> list[list[Line]]:
         """Return a list for each wish, best first; shorter where fewer items are left."""
-        scores = self.scores([one.person for one in wishes], fresh)
-        wanted = [min(one.k * (POOL if one.diversity else 1), scores.shape[1]) for one in wishes]
-        items, values = top_k(scores, max(wanted), seen=_closed(wishes, fresh, scores.shape), name=self.name)
         lists = []
-        for row, (wish, width) in enumerate(zip(wishes, wanted, strict=True)):
-            found = items[row, :width]
-            count = int((found >= 0).sum())
-            chosen = self._spread(found[:count], wish) if wish.diversity else np.arange(count)[: wish.k]
-            lists.append(self._lines(found[chosen], values[row, chosen], wish, fresh))
+        for wish, (items, values) in zip(wishes, self._best(wishes, fresh), strict=True):
+            chosen = self._spread(items, wish) if wish.diversity else np.arange(len(items))[: wish.k]
+            lists.append(self._lines(items[chosen], values[chosen], wish, fresh))
         return lists
+
+    def _best(self, wishes: Sequence[Wish], fresh: FreshItems) -> list[Found]:
+        """Return what each list is chosen from, best first, with scores: by the index whom it can answer."""
+        n = len(self.dataset.items) + len(fresh)
+        wanted = [min(one.k * (POOL if one.diversity else 1), n) for one in wishes]
+        short = self.shortlist
+        quick = [short is not None and short.takes(one.person, one.allowed is not None) for one in wishes]
+        found: list[Found | None] = [None] * len(wishes)
+        for which, find in ((True, self._near), (False, self._exact)):
+            places = [place for place, one in enumerate(quick) if one is which]
+            if places:
+                asked = [wishes[place] for place in places], [wanted[place] for place in places]
+                for place, best in zip(places, find(*asked, fresh), strict=True):
+                    found[place] = best
+        return found  # type: ignore[return-value]  # every wish is in one of the two
+
+    def _exact(self, wishes: Sequence[Wish], wanted: Sequence[int], fresh: FreshItems) -> Iterator[Found]:
+        scores = self.scores([one.person for one in wishes], fresh)
+        items, values = top_k(scores, max(wanted), seen=_closed(wishes, fresh, scores.shape), name=self.name)
+        for row, width in enumerate(wanted):
+            count = int((items[row, :width] >= 0).sum())
+            yield items[row, :count], values[row, :count]
+
+    def _near(self, wishes: Sequence[Wish], wanted: Sequence[int], fresh: FreshItems) -> Iterator[Found]:
+        people = [one.person for one in wishes]
+        return self.shortlist.best(self._query(people), [one.seen for one in people], wanted, fresh)
 
     def scores(self, people: Sequence[Person], fresh: FreshItems) -> np.ndarray:
         """Return scores of all items for each person, float32 ``[n, n_items + n_fresh]``."""

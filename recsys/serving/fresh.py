@@ -108,10 +108,18 @@ class FreshItems:
         """
         if not self.items:
             return scores
-        new = np.asarray((self._mixing @ scores.T).T, dtype=np.float32)  # [n, n_fresh]
+        new = self.mixed(scores.T).T  # [n, n_fresh]
         least = np.nextafter(scores.min(axis=1, keepdims=True), -np.inf, dtype=np.float32)
         new[:, self.unplaced - self.n_items] = least
         return np.concatenate([scores, new], axis=1)
+
+    def mixed(self, rows: np.ndarray) -> np.ndarray:
+        """Return the weighted means of the neighbours' rows, float32 ``[len(self), dim]``; zeros where there are none.
+
+        Args:
+            rows: of the trained items, ``[n_items, dim]``.
+        """
+        return np.asarray(self._mixing @ rows, dtype=np.float32)
 
     def updated(self, items: Sequence[FreshItem]) -> FreshItems:
         """Return what there is when these are all: who was there keeps its number."""
