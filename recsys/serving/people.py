@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from recsys.serving.state.store import Event, StateStore
 
 LIKED, DISLIKED = 4.0, 2.0  # ratings from here on up, and down
 KEPT = 100_000  # people at most
-ERASED = "erased"  # setting of the state: hashes of ids
+ERASED = "erased"  # settings of the state: a name of this and a hash for each; older states have all in one value
 NOTHING = np.zeros(0, dtype=np.int64)
 
 
@@ -94,7 +94,12 @@ class People:
         known: what each user is known to have taken.
         state: what was said since.
         steers: edited profiles, where there are any.
-        shared: other processes write the state, too: nothing is kept from one look to the next.
+        shared: other servers write the state, too. Each look at a user then asks it, by the user's index, so that what
+            was said to any server counts in the next list of every other; nothing is kept from one look to the next.
+
+    Attributes:
+        on_unknown: called where a user said something of an item that is unknown here; it may have come to another
+            server just now.
     """
 
     def __init__(
@@ -103,9 +108,10 @@ class People:
     ) -> None:  # fmt: skip
         self.dataset, self.known, self.state, self.steers, self.shared = dataset, known, state, steers, shared
         self.fresh = FreshItems(len(dataset.items))
-        hashes = set(self._erased_hashes())
-        gone = (row for row, user_id in enumerate(dataset.users.ids) if id_hash(user_id) in hashes) if hashes else ()
-        self.erased: frozenset[int] = frozenset(gone)
+        self.on_unknown: Callable[[], None] = lambda: None
+        self.erased: frozenset[int] = frozenset()
+        self._erased_hashes: set[str] = set()
+        self.read_erased()
         self._kept: dict[str, Person] = {}
         self._keeping = threading.Lock()
         self._all_changes = 0
@@ -144,15 +150,21 @@ class People:
 
     def leave_out(self, user_id: str, row: int) -> None:
         """Take a user of the data for nobody from now on, also after a restart; only a hash of the id is kept."""
-        self.state.remember(ERASED, "\n".join([*self._erased_hashes(), id_hash(user_id)]))
+        self.state.remember(_erased_name(user_id), "")  # one each: two servers that erase at once lose none
         self.erased |= {row}
         self.forget(user_id)
 
-    def _erased_hashes(self) -> list[str]:
-        return (self.state.recall(ERASED) or "").split()
+    def read_erased(self) -> None:
+        """Take up who was erased, here or by another server."""
+        names = self.state.recalled(ERASED)
+        told = {*names.pop(ERASED, "").split(), *(name.removeprefix(f"{ERASED} ") for name in names)}
+        new, self._erased_hashes = told - self._erased_hashes, told
+        if new:
+            ids = enumerate(self.dataset.users.ids)
+            self.erased |= frozenset(row for row, user_id in ids if id_hash(user_id) in new)
 
     def row(self, user_id: str) -> int:
-        """Return the number of a user of the data; -1: none, or erased."""
+        """Return the number of a user of the data; -1: none, or erased as far as is known here."""
         row = int(self.dataset.users.index([user_id])[0])
         return -1 if row in self.erased else row
 
@@ -190,14 +202,24 @@ class People:
         words = {word: [item for item, one in said.items() if one == word] for word in ("like", "dislike", "seen")}
         return [*taken, *words["like"]], words["dislike"], words["seen"]
 
-    def _read(self, user_id: str) -> Person:
+    def _row_now(self, user_id: str) -> int:
         row = self.row(user_id)
+        if self.shared and row >= 0 and self.state.recall(_erased_name(user_id)) is not None:
+            self.erased |= {row}  # by another server
+            return -1
+        return row
+
+    def _read(self, user_id: str) -> Person:
+        row = self._row_now(user_id)
         events = self.state.events(user_id)
         if row < 0 and not events and not self.state.has_user(user_id):
             raise UnknownUserError(
                 f"user {user_id[:80]!r}", "there is nobody of that id", "Create the user first, or give a history."
             )
-        said = {number: word for item, word in verdicts(events).items() if (number := self.number(item)) is not None}
+        words = verdicts(events)
+        if self.shared and any(self.number(item) is None for item in words):
+            self.on_unknown()
+        said = {number: word for item, word in words.items() if (number := self.number(item)) is not None}
         before = self.known.histories[row] if row >= 0 else NOTHING
         if said:
             before = before[~np.isin(before, list(said))]
@@ -220,3 +242,8 @@ class People:
         """Return trained items; a new one counts as those that it is most like."""
         parts = [np.array([one]) if one < self.fresh.n_items else self.fresh.stand_ins(one) for one in items]
         return np.concatenate(parts).astype(np.int64) if parts else NOTHING
+
+
+def _erased_name(user_id: str) -> str:
+    """Return the setting that says that a user was erased; only a hash of the id is kept."""
+    return f"{ERASED} {id_hash(user_id)}"

@@ -97,6 +97,7 @@ class Service:
         self._newest = self._removals = 0
         self.on_erase: Callable[[str], None] = lambda user_id: None
         self.read_items()
+        people.on_unknown = self.follow_items
 
     # -- lists -----------------------------------------------------------------------------------------------
 
@@ -108,6 +109,7 @@ class Service:
             DataError: a filter that is not understood.
             OverloadedError: more is asked for than can be answered.
         """
+        await self._meet(*wanted.history, *wanted.only, *wanted.never)
         person = await self.person(wanted.user_id, wanted.history)
         engine = self._engine(wanted)
         now, offered = self.models.now, self.offered
@@ -137,6 +139,7 @@ class Service:
             UnknownUserError, UnknownItemError: see there.
             DataError: the user has it already.
         """
+        await self._meet(item_id)
         person, item = await self.person(user_id), self.people.item(item_id)
         if item in person.seen:
             raise DataError(f"item {item_id!r}", "is known to the user, and so in no list", "Ask for another item.")
@@ -149,6 +152,7 @@ class Service:
         Raises:
             UnknownItemError: there is none.
         """
+        await self._meet(item_id)
         item, fresh, engine = self.people.item(item_id), self.people.fresh, self.models.of(None)
         found = await anyio.to_thread.run_sync(engine.similar, item, k, fresh, limiter=self._computing)
         return [{**self.card(number), "score": value} for number, value in found]
@@ -196,6 +200,7 @@ class Service:
             UnknownUserError, UnknownItemError: there is none of that id.
             StateBusyError, StateConflictError: see ``StateStore.record``.
         """
+        await self._meet(event.item_id)
         await self.person(event.user_id)
         self.people.item(event.item_id)
         try:
@@ -225,6 +230,8 @@ class Service:
     def users(self, prefix: str, limit: int) -> list[str]:
         """Return ids of users that begin so: those created here first."""
         found = self.state.known_users(prefix, limit)
+        if self.people.shared:
+            self.people.read_erased()
         ids = self.people.dataset.users.ids
         there = ids.filter(ids.str.starts_with(prefix)).head(limit + len(self.people.erased)).to_list()
         return [*found, *(one for one in there if self.people.row(one) >= 0)][:limit]
@@ -302,9 +309,18 @@ class Service:
             RecsysError: the state cannot be reached, or a model cannot be opened here.
         """
         self.models.follow()
+        self.follow_items()
+
+    def follow_items(self) -> None:
+        """Take up the new items of other servers that share the state; where there are none, nothing is read."""
         here = (self.state.removals(), len(self.state.items(self._newest)))
         if here != (self._removals, 0):
             self.read_items()
+
+    async def _meet(self, *item_ids: str) -> None:
+        """Look for items that are unknown here in a shared state: another server may have been given them just now."""
+        if self.people.shared and any(self.people.number(one) is None for one in item_ids):
+            await anyio.to_thread.run_sync(self.follow_items)
 
     def _place(self, item: NewItem, vectors: Mapping[str, np.ndarray]) -> FreshItem:
         if self.neighbourhood is None:

@@ -168,6 +168,10 @@ class SQLStateStore:
         found = self.database.ask(query, row)
         return found[0][0] if found else None
 
+    def recalled(self, prefix: str) -> dict[str, str]:
+        row = (len(prefix), checked_text("prefix", prefix))
+        return dict(self.database.ask("SELECT name, value FROM settings WHERE substr(name, 1, ?) = ?", row))
+
     # -- all of a user, and the place ------------------------------------------------------------------------
 
     def erase(self, user_id: str) -> int:

@@ -151,6 +151,10 @@ class StateStore(Protocol):
         """Return a setting, or ``None``."""
         ...
 
+    def recalled(self, prefix: str) -> dict[str, str]:
+        """Return the settings whose names begin so."""
+        ...
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Return model variant → kind → number of events that count: they fall where events are undone or erased."""
         ...
