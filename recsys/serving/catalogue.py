@@ -119,6 +119,17 @@ class Catalogue:
         return allowed
 
     @cached_property
+    def facets(self) -> dict[str, dict[str, int]]:
+        """Return by kind of attribute its values, each with how many items have it, the most frequent first."""
+        counts = self.dataset.item_table["attributes"].explode().drop_nulls().value_counts(sort=True)
+        found: dict[str, dict[str, int]] = {}
+        for name, count in counts.iter_rows():
+            kind, colon, value = name.partition(":")
+            if colon:
+                found.setdefault(kind, {})[value] = count
+        return found
+
+    @cached_property
     def _attributes(self) -> dict[str, np.ndarray]:
         rows = self.dataset.item_table.select("attributes").with_row_index("idx").explode("attributes").drop_nulls()
         groups = rows.with_columns(rows["attributes"].str.to_lowercase()).group_by("attributes").agg("idx")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -48,6 +51,32 @@ class Offered:
         mask[list(never)] = False
         return mask
 
+    def facets(self, k: int) -> list[dict[str, Any]]:
+        """Return what there is to filter by: each kind of attribute, those with the fewest values first.
+
+        Args:
+            k: values of a kind at most, those that most items have; a kind whose values are numbers has none, but
+                ``least`` and ``most``.
+        """
+        told = []
+        for kind, values in self._counts().items():
+            numbers = [_number(one) for one in values]
+            if all(one is not None for one in numbers):
+                told.append({"kind": kind, "values": [], "least": min(numbers), "most": max(numbers)})
+            else:
+                most = sorted(values.items(), key=lambda one: -one[1])[:k]
+                shown = [{"value": value, "items": count} for value, count in most]
+                told.append({"kind": kind, "values": shown, "least": None, "most": None})
+        return sorted(told, key=lambda one: len(one["values"]))
+
+    def _counts(self) -> dict[str, Counter[str]]:
+        """Return by kind how many items have which value, new ones included."""
+        found: dict[str, Counter[str]] = {}
+        for catalogue in (self.catalogue, *([self._new] if self._new else [])):
+            for kind, values in catalogue.facets.items():
+                found.setdefault(kind, Counter()).update(values)
+        return found
+
     @property
     def n(self) -> int:
         """Items, new ones included."""
@@ -78,6 +107,14 @@ class Offered:
                     missing.add(found["kind"].strip().lower())
         met = {CONDITION.match(text)["kind"].strip().lower() for text in known if not text.startswith("!")}
         return self._new.allowed(known) if not missing - met else np.zeros(len(self.fresh), dtype=bool)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _dataset(items: Sequence[FreshItem]) -> Dataset:

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from served import World
 
+from recsys.serving.catalogue import Catalogue
 from recsys.serving.http.app import create_app
 from recsys.serving.http.guard import Limits
 from recsys.serving.people import UnknownItemError
@@ -49,6 +50,22 @@ def fault(answer, status: int) -> dict[str, str]:
 
 def listed(client, user: str = "u1", **more) -> list[str]:
     return ids(client.get("/v1/recommendations", params={"user_id": user, **more}))
+
+
+class TestFilters:
+    def test_what_there_is_to_filter_by_is_told_new_items_included(self, client, world) -> None:
+        known = Catalogue(world.split.dataset)
+        before = {one["kind"]: one["values"] for one in client.get("/v1/filters").json()}
+        assert before
+        for kind, values in before.items():
+            for one in values:
+                assert known.allowed(f"{kind}:{one['value']}").sum() == one["items"] > 0
+        body = {"item_id": "new", "title": "New", "text": "like 9", "attributes": ["year:1950", "genre:Brandnew"]}
+        assert client.post("/v1/items", json=body).status_code == 201
+        told = {one["kind"]: one for one in client.get("/v1/filters").json()}
+        assert {"value": "Brandnew", "items": 1} in told["genre"]["values"]
+        assert (told["year"]["least"], told["year"]["most"], told["year"]["values"]) == (1950.0, 2009.0, [])
+        assert all(len(one["values"]) <= 1 for one in client.get("/v1/filters", params={"k": 1}).json())
 
 
 class TestLists:

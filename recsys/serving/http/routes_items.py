@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from recsys.serving.http.context import Context, context, json_response
-from recsys.serving.http.schemas import PICTURE_BYTES, Id, ItemBody, ItemIn, Line, VisualBody
+from recsys.serving.http.schemas import PICTURE_BYTES, FacetBody, Id, ItemBody, ItemIn, Line, VisualBody
 from recsys.serving.state.store import NewItem
 
 router = APIRouter(prefix="/v1", tags=["items"])
@@ -24,6 +24,12 @@ DAY = {"cache-control": "max-age=86400"}
 async def item(here: Here, item_id: Which) -> Response:
     """What an item is."""
     return json_response(here.service.item(item_id))
+
+
+@router.get("/filters", response_model=list[FacetBody])
+async def filters(here: Here, k: K = 50) -> Response:
+    """What items can be filtered by: kinds of attributes with their values, or the range of their numbers."""
+    return json_response(await anyio.to_thread.run_sync(here.service.offered.facets, k))
 
 
 @router.get("/picture", response_class=Response)

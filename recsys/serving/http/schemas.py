@@ -62,6 +62,20 @@ class ItemBody(BaseModel):
     fresh: bool = Field(description="It came after training.")
 
 
+class FacetValue(BaseModel):
+    value: str
+    items: int = Field(description="How many have it.")
+
+
+class FacetBody(BaseModel):
+    """Something that items can be filtered by."""
+
+    kind: str = Field(description="Such as genre: a filter reads genre:Comedy.")
+    values: list[FacetValue] = Field(description="Those that most items have; none where values are numbers.")
+    least: float | None = Field(None, description="Of a kind whose values are numbers: year>=1990.")
+    most: float | None = None
+
+
 class LineBody(ItemBody):
     score: float
     reasons: list[ReasonBody] = []

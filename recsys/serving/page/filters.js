@@ -2,13 +2,12 @@
 
 import { get } from "./api.js";
 import { $, h, later, text } from "./dom.js";
-import { state } from "./state.js";
 
-const KINDS = 3, VALUES = 30, LOOKED_AT = 500;
+const KINDS = 3, VALUES = 30;
 const SIGNS = { "": "", yes: "+ ", no: "− " };
-const counts = new Map(); // kind to value to how many items have it
+let facets = []; // kinds with their values, as the service names them
 const chosen = new Map(); // "genre:Drama" to "yes" or "no"
-let years = false, learned = false, changed = () => {};
+let learned = false, changed = () => {};
 
 /** What to ask for: parameters of a request. */
 export function filtering() {
@@ -20,44 +19,29 @@ export function filtering() {
   return { ...(filter.length ? { filter } : {}), ...(diversity ? { diversity } : {}) };
 }
 
-/** Learn what there is to filter by from many items, once. */
+/** Learn what there is to filter by, once. */
 export async function learn() {
   if (learned) return;
   learned = true;
-  const made = await get("/v1/recommendations", { user_id: state.user, k: LOOKED_AT, reasons: false }).catch(() => null);
-  if (made) offerFacets(made.items);
-  else learned = false;
-}
-
-export function offerFacets(items) {
-  let more = false;
-  for (const one of items.flatMap((item) => item.attributes)) {
-    const [, kind, value] = /^([^:]+):(.+)$/s.exec(one) ?? [];
-    if (!kind) continue;
-    if (!counts.has(kind)) counts.set(kind, new Map());
-    const values = counts.get(kind);
-    more ||= !values.has(value);
-    values.set(value, (values.get(value) ?? 0) + 1);
-  }
-  if (more) draw();
+  facets = await get("/v1/filters", { k: VALUES }).catch(() => { learned = false; return []; });
+  draw();
 }
 
 /** What people may name in their own words. */
 export const concepts = () => kinds().flatMap(([kind, values]) => values.map((value) => `${kind}:${value}`));
 
 function kinds() {
-  const numeric = (values) => [...values.keys()].every((one) => /^\d+$/.test(one));
-  years = counts.has("year") && numeric(counts.get("year"));
-  return [...counts].filter(([, values]) => !numeric(values) && values.size > 1)
-    .map(([kind, values]) => [kind, [...values].filter(([, count]) => count > 1).sort((a, b) => b[1] - a[1]).slice(0, VALUES).map(([value]) => value).sort()])
-    .filter(([, values]) => values.length > 1).sort((a, b) => b[1].length - a[1].length).slice(0, KINDS);
+  return facets.map(({ kind, values }) => [kind, values.filter(({ items }) => items > 1).map(({ value }) => value).sort()])
+    .filter(([, values]) => values.length > 1).slice(0, KINDS);
 }
 
 function draw() {
   const focused = document.activeElement?.dataset?.filter;
   $("facets").replaceChildren(...kinds().map(([kind, values]) =>
     h("fieldset", {}, h("legend", { dir: "auto" }, kind), h("div", { class: "chips" }, values.map((value) => chip(`${kind}:${value}`, value))))));
+  const years = facets.find(({ kind, least }) => kind === "year" && least !== null);
   $("years").hidden = !years;
+  if (years) [$("year-from").placeholder, $("year-to").placeholder] = [years.least, years.most];
   if (focused) [...document.querySelectorAll("[data-filter]")].find((one) => one.dataset.filter === focused)?.focus();
 }
 
@@ -102,4 +86,5 @@ export function wire(work) {
   $("diversity").addEventListener("input", told);
   $("clear").addEventListener("click", clear);
   $("filters").addEventListener("toggle", learn);
+  learn();
 }

@@ -3,7 +3,7 @@
 import { get, latest } from "./api.js";
 import { $, announce, busy, calm, fault, h, picture, plural, text, title, tool } from "./dom.js";
 import { say } from "./feedback.js";
-import { filtering, offerFacets } from "./filters.js";
+import { filtering } from "./filters.js";
 import { state, tell } from "./state.js";
 
 const STEP = 24, MOST = 240, REASONS = 2, FAR = 3; // a move of fewer places is not worth a mark
@@ -31,7 +31,6 @@ export async function refresh(cause = "") {
     state.model = made.model;
     $("made").replaceChildren("by ", text(made.model), ` · ${made.key.slice(0, 8)}`);
     show(made.items, cause);
-    offerFacets(made.items);
   });
 }
 
