@@ -4,8 +4,9 @@
         for result in executor.map(function, inputs):  # in the order of the inputs
             ...
 
-``serial`` works in this very process, ``local`` in processes of their own, ``ray`` on a Ray cluster. Function,
-inputs and results travel between processes: the function must be one that a module names, the rest plain values.
+``serial`` works in this very process, ``local`` in processes of their own, ``ray`` and ``ray-data`` on a Ray cluster
+(``executing_ray``). Function, inputs and results travel between processes: the function must be one that a module
+names, the rest plain values.
 """
 
 from __future__ import annotations
@@ -57,17 +58,38 @@ class ExecutorError(RecsysError):
 
 
 def make_executor(name: str, workers: int) -> Executor:
-    """Return an executor by name: ``"serial"``, ``"local"`` or ``"ray"``; nothing is started before there is work.
+    """Return an executor by name; nothing is started before there is work.
+
+    Args:
+        name: ``"serial"``, ``"local"``, ``"ray"``, or ``"ray-data"`` for a long stream of like pieces.
+        workers: how many work at once.
 
     Raises:
         ConfigError: no such name, less than one worker, or a package that is not installed.
     """
-    kinds: Mapping[str, Callable[[int], Executor]] = {"serial": Serial, "local": Local, "ray": Ray}
+    kinds: Mapping[str, Callable[[int], Executor]] = {
+        "serial": Serial,
+        "local": Local,
+        "ray": _ray,
+        "ray-data": _ray_data,
+    }
     if name not in kinds:
         raise ConfigError(f"executor {name!r}", "no such name", did_you_mean(name, kinds))
     if workers < 1:
         raise ConfigError(f"workers {workers}", "somebody has to do the work", "Give 1 or more.")
     return kinds[name](workers)
+
+
+def _ray(workers: int) -> Executor:
+    from recsys.executing_ray import Ray
+
+    return Ray(workers)
+
+
+def _ray_data(workers: int) -> Executor:
+    from recsys.executing_ray import RayData
+
+    return RayData(workers)
 
 
 class Serial:
@@ -101,7 +123,7 @@ class Local:
     def map(self, function: Callable[[T], R], inputs: Iterable[T]) -> Iterator[R]:
         try:
             with _environment(ONE_THREAD):  # a worker is started when there is work for it, and inherits it
-                futures = [self._started().submit(_outcome, function, one) for one in inputs]
+                futures = [self._started().submit(outcome_of, function, one) for one in inputs]
             yield from map(_result, futures)
         except BaseException:  # GeneratorExit too: the caller stopped asking
             self.close(at_once=True)
@@ -153,59 +175,8 @@ def _result(future: Future) -> Any:
     return outcome.unwrapped()
 
 
-class Ray:
-    """Tasks of one CPU each on Ray: on the cluster of ``RAY_ADDRESS``, which sees the same files, or on this host."""
-
-    def __init__(self, workers: int = 1) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise ConfigError(
-                "executor 'ray'", f"it needs Ray, which cannot be imported ({error})", 'pip install "recsys[ray]"'
-            ) from error
-        self.ray, self.workers, self._ours = ray, workers, False
-
-    def map(self, function: Callable[[T], R], inputs: Iterable[T]) -> Iterator[R]:
-        self._connect()
-        task = self.ray.remote(num_cpus=1)(_outcome)
-        references = [task.remote(function, one) for one in inputs]
-        try:
-            for reference in references:
-                yield self._got(reference).unwrapped()
-        except BaseException:
-            for reference in references:
-                self.ray.cancel(reference, force=True)
-            raise
-
-    def _connect(self) -> None:
-        if self.ray.is_initialized():
-            return
-        own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": self.workers, "include_dashboard": False}
-        try:
-            self.ray.init(runtime_env={"env_vars": ONE_THREAD}, **own)
-        except Exception as error:  # Ray has no class for a cluster that does not come up
-            raise ExecutorError("Ray", str(error).splitlines()[0], "Check RAY_ADDRESS, or --executor local.") from error
-        self._ours = True
-
-    def _got(self, reference: Any) -> _Outcome:
-        try:
-            return self.ray.get(reference)
-        except self.ray.exceptions.RayError as error:
-            raise ExecutorError(
-                "a Ray task", str(error).splitlines()[0], "See Ray's log, or --executor local."
-            ) from error
-
-    def __enter__(self) -> Ray:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._ours:
-            self.ray.shutdown()
-            self._ours = False
-
-
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """What became of a piece of work, on its way between processes."""
 
     value: Any = None
@@ -213,17 +184,19 @@ class _Outcome:
     trace: str = ""
 
     def unwrapped(self) -> Any:
+        """Return the value, or raise the error with the worker's traceback as a note."""
         if self.error is None:
             return self.value
         self.error.add_note(f"In the worker:\n{self.trace}")
         raise self.error
 
 
-def _outcome(function: Callable[[T], R], one: T) -> _Outcome:
+def outcome_of(function: Callable[[T], R], one: T) -> Outcome:
+    """Do a piece of work, and return what became of it."""
     try:
-        return _Outcome(function(one))
+        return Outcome(function(one))
     except Exception as error:
-        return _Outcome(error=_portable(error), trace=traceback.format_exc())
+        return Outcome(error=_portable(error), trace=traceback.format_exc())
 
 
 def _portable(error: Exception) -> Exception:
