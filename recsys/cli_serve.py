@@ -22,7 +22,13 @@ from recsys.options import run_options
 @click.option("--all", "everybody", is_flag=True, help="Every user, into --out; interrupted, it goes on where it was.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("lists.parquet"), help="File of --all, .parquet.")
 @click.option("--workers", default=1, show_default=True, help="Processes of --all.")
-@click.option("--executor", default="local", show_default=True, help="Of --all: serial, local or ray.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray", "serial"]),
+    default="local",
+    show_default=True,
+    help="Of --all: processes here, a Ray Data pipeline (extra ray), or this very process.",
+)
 @click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recommend(
@@ -45,6 +51,7 @@ def recommend(
       recsys recommend ease --liked "Toy Story" --liked "Fargo" -k 5
       recsys recommend ease --user 1 --user 2 --filter genre:Comedy --filter "year>=1990" --json
       recsys recommend ease --all -k 20 --out lists.parquet --workers 2
+      recsys recommend ease --all --workers 16 --executor ray      on the cluster of RAY_ADDRESS
     """
     from recsys.core.artifact import ArtifactStore
     from recsys.listing import lists_dict, lists_text, recommend_lists
@@ -78,7 +85,7 @@ def _recommend_all(
     from recsys.executing import make_executor
 
     run = Run(progress=sys.stderr.isatty())
-    with make_executor(executor, workers) as chosen:
+    with make_executor("ray-data" if executor == "ray" else executor, workers) as chosen:
         done = recommend_all(ranker, artifacts, out, k=k, filters=filters, executor=chosen, run=run)
     told = {"path": str(done.path), "users": done.users, "rows": done.rows}
     click.echo(json.dumps(told) if as_json else f"{done.users:,} users, {done.rows:,} rows\n{done.path}")

@@ -114,7 +114,8 @@ class RayData(Ray):
     """
 
     def map(self, function: Callable[[T], R], inputs: Iterable[T]) -> Iterator[R]:
-        rows = [{"piece": one} for one in inputs]
+        packed = self.ray.cloudpickle  # as Ray packs what tasks get and give: columns hold plain values alone
+        rows = [{"piece": packed.dumps(one)} for one in inputs]
         if not rows:
             return
         self._ours |= connect(self.ray, self.workers)
@@ -122,14 +123,14 @@ class RayData(Ray):
 
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what goes wrong is raised, once
         data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Worker, fn_constructor_args=(function,), num_cpus=1, max_restarts=_retries(), max_task_retries=_retries(),
+            _Worker, fn_constructor_args=(function,), num_cpus=1, ray_remote_args_fn=_lives,
             compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(rows))),
         )  # fmt: skip
         data.context.execution_options.preserve_order = True
         data.context.enable_progress_bars = False
         found = iter(data.iter_rows())
         while (row := self._told(next, found, None)) is not None:
-            yield row["outcome"].unwrapped()
+            yield packed.loads(row["outcome"]).unwrapped()
 
 
 class _Worker:
@@ -138,8 +139,14 @@ class _Worker:
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"outcome": outcome_of(self.function, row["piece"])}
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
+        packed = load_ray("a Ray Data worker").cloudpickle
+        return {"outcome": packed.dumps(outcome_of(self.function, packed.loads(row["piece"])))}
+
+
+def _lives() -> dict[str, int]:
+    """Return how often an actor of ``RayData`` may come back; Ray's own answer is for ever."""
+    return {"max_restarts": _retries(), "max_task_retries": _retries()}
 
 
 def _elsewhere() -> bool:

@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 from test_executing import alive, doubled, odd, refused, threads, wait_until
 
+from recsys import batch
+from recsys.batch import recommend_all
 from recsys.core.errors import RankerError
+from recsys.core.runtime import Run
 from recsys.executing import ExecutorError, make_executor
-from recsys.executing_ray import Ray
+from recsys.executing_ray import Ray, RayData
+from recsys.workflow import Workflow, read_config
 
 pytest.importorskip("ray")
 
@@ -77,3 +81,37 @@ def test_who_stops_asking_gives_up_what_is_running_and_what_would_follow(team: R
     workers = [int(path.name.partition("-")[2]) for path in tmp_path.iterdir() if not path.name.startswith("0-")]
     wait_until(lambda: not any(alive(worker) for worker in workers))
     assert max(begun(tmp_path)) <= 3
+
+
+@pytest.mark.slow
+def test_a_pipeline_does_the_same_in_order_with_the_same_errors(team: Ray) -> None:
+    list(team.map(doubled, [0]))  # Ray is there, and is not the pipeline's to end
+    with RayData(2) as pipeline:
+        assert list(pipeline.map(doubled, range(7))) == [0, 2, 4, 6, 8, 10, 12]
+        assert list(pipeline.map(doubled, [])) == []
+        with pytest.raises(RankerError) as caught:
+            list(pipeline.map(refused, range(3)))
+        assert "in refused" in caught.value.__notes__[0]
+        with pytest.raises(ExecutorError, match=r"ActorDiedError.*fewer --workers"):
+            list(pipeline.map(dies, range(4)))
+        assert list(pipeline.map(doubled, [4])) == [8]
+    assert team.ray.is_initialized()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A trained ranker, and where all results are."""
+    root = tmp_path_factory.mktemp("ray")
+    overrides = (f"run.artifacts={str(root)!r}", "items.text=none", "items.image=none", "ranker.name=ease")
+    return Workflow(read_config(None, overrides), log=lambda message: None).train().path, root
+
+
+@pytest.mark.slow
+def test_everybodys_lists_are_the_same_file_by_ray(team: Ray, trained, tmp_path: Path, monkeypatch) -> None:
+    list(team.map(doubled, [0]))
+    monkeypatch.setattr(batch, "USERS", 100)
+    for name in ("serial", "local", "ray", "ray-data"):
+        with make_executor(name, 2) as executor:
+            out = tmp_path / f"{name}.parquet"
+            recommend_all(*trained, out, k=5, filters=(), executor=executor, run=Run(log=lambda message: None))
+    assert len({(tmp_path / f"{name}.parquet").read_bytes() for name in ("serial", "local", "ray", "ray-data")}) == 1
