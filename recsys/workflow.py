@@ -35,6 +35,8 @@ from recsys.profiles.llm.budget import BudgetSettings as TokenSettings
 from recsys.profiles.llm.writer import WriterSettings
 from recsys.rankers import RANKERS
 from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker, uses_features
+from recsys.tracking import Kind as Tracks
+from recsys.tracking import Tracking
 
 Part = Literal["valid", "test"]
 
@@ -96,6 +98,14 @@ class RunSettings(Settings):
     seed: int = Field(0, ge=0, description="Of initial weights, batches and negatives.")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?|auto)$", description="cpu, cuda, cuda:1 or auto.")
     artifacts: Path = Field(Path("data/artifacts"), description="Folder of all results.")
+    track: Tracks = Field(
+        "none",
+        description="tensorboard or mlflow: settings, learning curves and metrics are copied there, too "
+        "(tensorboard: to tracking/tensorboard below the artifacts); none: the artifacts alone have them.",
+    )
+    track_uri: str = Field(
+        "", description="MLflow's server, database or folder; unset: MLFLOW_TRACKING_URI, else tracking/mlflow.db."
+    )
 
 
 class RunConfig(Settings):
@@ -410,7 +420,23 @@ class Workflow:
         name = "-".join([chosen["name"], *([chosen["model"]] if "model" in chosen else [])])
         kind = "knockout" if knockout else self.aside or "ranker"
         name = "-".join([name, *([knockout.label] if knockout else []), *([self.aside] if self.aside else [])])
-        return self.store.build(kind, name, config=config, parents=parents, write=write, resumable=True)
+        tracking = self.tracking  # before the fit: a package that is missing is said at once
+        made = self.store.build(kind, name, config=config, parents=parents, write=write, resumable=True)
+        if tracking:
+            tracking.training(made, self.split(), self.data())
+        return made
+
+    @cached_property
+    def tracking(self) -> Tracking | None:
+        """Copies trainings and test metrics to where ``run.track`` says; no artifact depends on it.
+
+        Raises:
+            ConfigError: the package that it takes is not installed.
+        """
+        settings, log = self.config.run, self.run.log
+        if settings.track == "none":
+            return None
+        return Tracking(settings.track, self.store.root / "tracking", settings.track_uri, log=log)
 
     def evaluate(self, trained: Artifact, part: Part = "test", *, knockout: Knockout | None = None) -> Artifact:
         """Metrics of a trained ranker of this configuration's split.
@@ -441,7 +467,10 @@ class Workflow:
             return result.summary
 
         name = "-".join([trained.manifest["name"], part, *([knockout.label] if knockout else [])])
-        return self.store.build("evaluation", name, config=config, parents=[trained, self.split()], write=write)
+        made = self.store.build("evaluation", name, config=config, parents=[trained, self.split()], write=write)
+        if self.tracking:
+            self.tracking.evaluation(made, trained, self.split(), self.data())
+        return made
 
     # -- values ----------------------------------------------------------------------------------------------
 
