@@ -33,6 +33,7 @@ from recsys.serving.people import People
 from recsys.serving.recommender import Recommender
 from recsys.serving.service import Service
 from recsys.serving.state import make_state
+from recsys.serving.stretching import fair_stretch
 from recsys.workflow import Workflow
 
 KEYS = "RECSYS_KEYS"
@@ -91,6 +92,11 @@ class Host:
         """Vectors of the trained items, by the encoders that new ones are read with."""
         return encoded(self.workflow.items())
 
+    @cached_property
+    def neighbourhood(self) -> Neighbourhood:
+        """Where new items are placed."""
+        return Neighbourhood(self.features)
+
     def service(self) -> Service:
         """Return the service, ready to answer."""
         trained, workflow = self.trained, self.workflow
@@ -102,9 +108,7 @@ class Host:
         people = People(workflow.dataset, known, state, steers, shared=self._shared)
         if steers is not None:
             steers.people = people
-        service = Service(
-            models, people, state, neighbourhood=Neighbourhood(self.features), vectors=new_item_vectors(workflow)
-        )
+        service = Service(models, people, state, neighbourhood=self.neighbourhood, vectors=new_item_vectors(workflow))
         service.on_erase = lambda user_id: add_erased(workflow.store.root, user_id)
         if self._shared:
             threading.Thread(target=_follow, args=(service,), daemon=True, name="follow").start()
@@ -166,7 +170,9 @@ class Host:
             raise ArtifactError(f"artifact {reference[:80]!r}", cause, "List the rankers with: recsys show") from None
         trained.verify()  # a changed weight may still give scores
         model = Recommender.load(trained.path, artifacts=self.workflow.store.root)
-        return Engine(name, trained.key, model, self._rows)
+        engine = Engine(name, trained.key, model, self._rows)
+        engine.stretch = fair_stretch(engine, self.neighbourhood, self.features, self.workflow.run)
+        return engine
 
     @cached_property
     def _rows(self) -> Any:

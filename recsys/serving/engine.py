@@ -91,6 +91,9 @@ class Engine:
         recommender: the ranker with its data.
         vectors: rows of length 1 that items are told apart by, for diversity, ``[n_items, dim]``; none: no diversity.
         shortlist: finds the best items without scoring all of them, where it can; none: all lists are exact.
+
+    Attributes:
+        stretch: of new items' scores (``FreshItems.extended``).
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class Engine:
         shortlist: Shortlist | None = None,
     ) -> None:  # fmt: skip
         self.name, self.key, self.recommender, self.vectors = name, key, recommender, vectors
-        self.shortlist = shortlist
+        self.shortlist, self.stretch = shortlist, 1.0
         self.ranker, self.dataset = recommender.ranker, recommender.dataset
         self._picky = isinstance(self.ranker, ScoresSome)
 
@@ -134,7 +137,7 @@ class Engine:
 
     def _near(self, wishes: Sequence[Wish], wanted: Sequence[int], fresh: FreshItems) -> Iterator[Found]:
         people = [one.person for one in wishes]
-        return self.shortlist.best(self._query(people), [one.seen for one in people], wanted, fresh)
+        return self.shortlist.best(self._query(people), [one.seen for one in people], wanted, fresh, self.stretch)
 
     def scores(self, people: Sequence[Person], fresh: FreshItems) -> np.ndarray:
         """Return scores of all items for each person, float32 ``[n, n_items + n_fresh]``."""
@@ -150,7 +153,7 @@ class Engine:
                     scores = scores.copy()
                 votes = rank_votes(scores[row : row + 1], query.histories.take(np.array([row])).matrix())
                 scores[row] = votes[0] + one.steering.moved
-        return fresh.extended(scores)
+        return fresh.extended(scores, self.stretch)
 
     def why(self, person: Person, item: int, fresh: FreshItems) -> Why:
         """Return why an item stands where it stands for somebody, and where it would without items of the history.

@@ -49,13 +49,15 @@ class Neighbourhood:
                 self.units[name], self.present[name] = features.unit(name), there
 
     def place(
-        self, item_id: str, title: str, attributes: Sequence[str], vectors: Mapping[str, np.ndarray]
-    ) -> FreshItem:
+        self, item_id: str, title: str, attributes: Sequence[str], vectors: Mapping[str, np.ndarray],
+        *, apart: int | None = None,
+    ) -> FreshItem:  # fmt: skip
         """Return the item with its nearest trained items: mean of centred cosines over the modalities it has.
 
         Args:
             item_id, title, attributes: of the item.
             vectors: by modality, ``[dim]``.
+            apart: a trained item that is not to be among them: itself, where a trained item plays the new one.
         """
         total, count = 0.0, 0.0
         for name, vector in vectors.items():
@@ -67,6 +69,8 @@ class Neighbourhood:
         if not np.any(count):
             return FreshItem(item_id, title, tuple(attributes))
         likeness = np.where(count > 0, total / np.maximum(count, 1), -np.inf)
+        if apart is not None:
+            likeness[apart] = -np.inf
         nearest = np.argsort(-likeness, kind="stable")[:NEIGHBOURS]
         weights = np.maximum(likeness[nearest], 0.0) ** 2  # who is much nearer than the rest speaks for it
         if not weights.sum():
@@ -97,18 +101,20 @@ class FreshItems:
     def __len__(self) -> int:
         return len(self.items)
 
-    def extended(self, scores: np.ndarray) -> np.ndarray:
+    def extended(self, scores: np.ndarray, stretch: float = 1.0) -> np.ndarray:
         """Return scores of all items: a new item's is the weighted mean of its neighbours'.
 
         Args:
             scores: float32 ``[n, n_items]``.
+            stretch: how many times further from the row's mean it lies than that (``stretching.fair_stretch``).
 
         Returns:
             float32 ``[n, n_items + len(self)]``; of an item of which nothing is known, less than the row's least.
         """
         if not self.items:
             return scores
-        new = self.mixed(scores.T).T  # [n, n_fresh]
+        middle = scores.mean(axis=1, keepdims=True)
+        new = middle + np.float32(stretch) * (self.mixed(scores.T).T - middle)  # [n, n_fresh]
         least = np.nextafter(scores.min(axis=1, keepdims=True), -np.inf, dtype=np.float32)
         new[:, self.unplaced - self.n_items] = least
         return np.concatenate([scores, new], axis=1)

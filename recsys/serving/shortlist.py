@@ -27,6 +27,7 @@ class Shortlist:
 
     def __init__(self, ranker: Any, index: ItemIndex) -> None:
         self.ranker, self.index = ranker, index
+        self._middle = index.vectors.mean(axis=0)
         self._new: WeakKeyDictionary[FreshItems, np.ndarray] = WeakKeyDictionary()
 
     def takes(self, person: Person, filtered: bool) -> bool:
@@ -34,7 +35,7 @@ class Shortlist:
         return not filtered and person.steering is None and len(person.history) > 0
 
     def best(
-        self, query: Query, closed: Sequence[np.ndarray], wanted: Sequence[int], fresh: FreshItems
+        self, query: Query, closed: Sequence[np.ndarray], wanted: Sequence[int], fresh: FreshItems, stretch: float
     ) -> Iterator[Found]:
         """Yield the best items of each query with their scores, best first, at most ``wanted`` of them.
 
@@ -43,11 +44,12 @@ class Shortlist:
             closed: items not to be shown to each, numbers.
             wanted: how many for each.
             fresh: the new items.
+            stretch: of their scores (``FreshItems.extended``).
         """
         queries = self.ranker.query_vectors(query)
         width = max(many + len(shut) for many, shut in zip(wanted, closed, strict=True))
         found = self.index.search(queries, width)
-        new = self._of_new(fresh)
+        new = self._middle + stretch * (self._of_new(fresh) - self._middle)
         order = tie_order(len(self.index.vectors) + len(fresh))
         for vector, items, shut, many in zip(queries, found, closed, wanted, strict=True):
             items = items[items >= 0]
