@@ -99,7 +99,23 @@ def _recommend_all(
 @click.option("--state", help="Where feedback is kept: FILE or postgresql://… [a file beside the results].")
 @click.option("--no-profiles", is_flag=True, help="Lists alone: starts sooner.")
 @click.option("--no-visuals", is_flag=True, help="No pictures for users.")
-def serve(workflow: Any, as_json: bool, no_profiles: bool, no_visuals: bool, **options: Any) -> None:
+@click.option(
+    "--engine",
+    type=click.Choice(["plain", "ray"]),
+    default="plain",
+    show_default=True,
+    help="One server, or replicas on Ray Serve (extra ray), which share a PostgreSQL.",
+)
+@click.option("--replicas", metavar="N|MIN:MAX", help="Servers of --engine ray, more while there is more to do [1].")
+def serve(
+    workflow: Any,
+    as_json: bool,
+    no_profiles: bool,
+    no_visuals: bool,
+    engine: str,
+    replicas: str | None,
+    **options: Any,
+) -> None:
     """Serve RANKER (folder, name or key; by default the configured one, trained if need be).
 
     The page and the API stand on the same address. What users say counts in the very next list, and is on the disk
@@ -112,8 +128,17 @@ def serve(workflow: Any, as_json: bool, no_profiles: bool, no_visuals: bool, **o
       recsys serve lightgcn --port 9000
       recsys serve -c run.toml --set run.device=cuda
       RECSYS_KEYS=$(openssl rand -hex 16) recsys serve ease --host 0.0.0.0
+      recsys serve --engine ray --replicas 2:8 --state postgresql://me@localhost/recsys
     """
     from recsys.hosting import Hosting, keys_of, serve
 
+    if replicas and engine != "ray":
+        raise click.UsageError("--replicas is for --engine ray")
     profiles = not no_profiles
-    serve(workflow, Hosting(keys=keys_of(), profiles=profiles, visuals=profiles and not no_visuals, **options))
+    hosting = Hosting(keys=keys_of(), profiles=profiles, visuals=profiles and not no_visuals, **options)
+    if engine == "plain":
+        serve(workflow, hosting)
+        return
+    from recsys.hosting_ray import Replicas, serve_on_ray
+
+    serve_on_ray(workflow, hosting, Replicas.parse(replicas or "1"))

@@ -51,7 +51,7 @@ def connect(ray: Any, cpus: int) -> bool:
     """
     if ray.is_initialized():
         return False
-    own = {} if _elsewhere() else {"num_cpus": cpus, "include_dashboard": False}
+    own = {} if _elsewhere() else {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     places = os.pathsep.join(place for place in map(os.path.abspath, sys.path) if os.path.isdir(place))
     environment = {**ONE_THREAD, "PYTHONPATH": places}
     try:
