@@ -323,6 +323,10 @@ class TestGuard:
 
     def test_the_documentation_names_every_route(self, client) -> None:
         page, schema = client.get("/docs").text, client.get("/openapi.json").json()
+        asked = [
+            one for about in schema["paths"].values() for each in about.values() for one in each.get("parameters", ())
+        ]
+        assert not [one["name"] for one in asked if one["in"] == "query" and not one.get("description")]
         assert len(schema["paths"]) > 20
         assert all(path in page for path in schema["paths"])
         assert "<script" not in page

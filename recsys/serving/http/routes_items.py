@@ -15,8 +15,11 @@ from recsys.serving.state.store import NewItem
 
 router = APIRouter(prefix="/v1", tags=["items"])
 Here = Annotated[Context, Depends(context)]
-Which = Annotated[Id, Query()]
-K = Annotated[int, Query(ge=1, le=200)]
+Which = Annotated[Id, Query(description="Of the item.")]
+K = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+Where = Annotated[
+    Literal["text", "image", "both"] | None, Query(description="Among what; none: all that there is to search.")
+]
 DAY = {"cache-control": "max-age=86400"}
 
 
@@ -33,7 +36,9 @@ async def filters(here: Here, k: K = 50) -> Response:
 
 
 @router.get("/picture", response_class=Response)
-async def picture(here: Here, item_id: Which, width: Annotated[int, Query(ge=32, le=1024)] = 320) -> Response:
+async def picture(
+    here: Here, item_id: Which, width: Annotated[int, Query(ge=32, le=1024, description="In pixels.")] = 320
+) -> Response:
     """An item's picture; a card with its title, marked as drawn, where it has none."""
     here.service.item(item_id)
     content, kind = await here.call("pictures", "of", item_id, width)
@@ -41,9 +46,7 @@ async def picture(here: Here, item_id: Which, width: Annotated[int, Query(ge=32,
 
 
 @router.get("/search", response_model=list[ItemBody])
-async def search(
-    here: Here, q: Annotated[Line, Query()], by: Literal["text", "image", "both"] | None = None, k: K = 10
-) -> Response:
+async def search(here: Here, q: Annotated[Line, Query(description="Words.")], by: Where = None, k: K = 10) -> Response:
     """Items that fit a few words, by their texts and, where there are any, by their pictures."""
     return await here.offered("finder", "words", q, by, k)
 

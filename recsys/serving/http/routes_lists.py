@@ -13,16 +13,20 @@ from recsys.serving.service import Listed, Wanted
 
 router = APIRouter(prefix="/v1", tags=["lists"])
 Here = Annotated[Context, Depends(context)]
-K = Annotated[int, Query(ge=1, le=500)]
-Name = Annotated[str, Query(max_length=100)]
+K = Annotated[int, Query(ge=1, le=500, description="How many.")]
+Name = Annotated[str, Query(max_length=100, description="Variant that answers; empty: the one of this user.")]
+Who = Annotated[Id, Query(description="For whom.")]
+Which = Annotated[Id, Query(description="Of the item.")]
 
 
 @router.get("/recommendations", response_model=ListBody)
 async def recommendations(
-    here: Here, user_id: Annotated[Id, Query()], k: K = 20, filter: Annotated[Filters, Query()] = [],  # noqa: B006
-    only: Annotated[list[Id], Query(max_length=1000)] = [],  # noqa: B006
-    never: Annotated[list[Id], Query(max_length=1000)] = [],  # noqa: B006
-    diversity: Annotated[float, Query(ge=0, le=1)] = 0.0, reasons: bool = True, model: Name = "",
+    here: Here, user_id: Who, k: K = 20,
+    filter: Annotated[Filters, Query(description="Such as genre:Comedy: see /v1/filters.")] = [],  # noqa: B006
+    only: Annotated[list[Id], Query(max_length=1000, description="Ids to choose among; none: all.")] = [],  # noqa: B006
+    never: Annotated[list[Id], Query(max_length=1000, description="Ids not to show.")] = [],  # noqa: B006
+    diversity: Annotated[float, Query(ge=0, le=1, description="0: the ranker's order; 1: as unlike as can be.")] = 0.0,
+    reasons: Annotated[bool, Query(description="Say why.")] = True, model: Name = "",
 ) -> Response:  # fmt: skip
     """The best items for a user that the user does not have yet, with reasons.
 
@@ -42,13 +46,15 @@ async def session(here: Here, body: SessionBody) -> Response:
 
 
 @router.get("/why", response_model=WhyBody)
-async def why(here: Here, user_id: Annotated[Id, Query()], item_id: Annotated[Id, Query()]) -> Response:
+async def why(here: Here, user_id: Who, item_id: Which) -> Response:
     """Why an item stands where it stands for a user, and where it would stand without items of the history."""
     return json_response(await here.service.why(user_id, item_id))
 
 
 @router.get("/similar", response_model=list[ItemBody])
-async def similar(here: Here, item_id: Annotated[Id, Query()], by: By = "taste", k: K = 10) -> Response:
+async def similar(
+    here: Here, item_id: Which, by: Annotated[By, Query(description="In what.")] = "taste", k: K = 10
+) -> Response:
     """Items like one: `taste`: what those take who take it; `text`, `image`, `both`: what it reads or looks like."""
     if by == "taste":
         return json_response(await here.service.similar(item_id, k))

@@ -24,7 +24,7 @@ from recsys.serving.state.store import Event
 
 router = APIRouter(prefix="/v1", tags=["people"])
 Here = Annotated[Context, Depends(context)]
-Who = Annotated[Id, Query()]
+Who = Annotated[Id, Query(description="Of whom.")]
 
 
 @router.post("/users", status_code=201, response_model=UserBody)
@@ -37,14 +37,18 @@ async def create(here: Here, body: UserBody) -> Response:
 
 @router.get("/users", response_model=list[str])
 async def users(
-    here: Here, prefix: Annotated[str, Query(max_length=256)] = "", limit: Annotated[int, Query(ge=1, le=200)] = 20
+    here: Here,
+    prefix: Annotated[str, Query(max_length=256, description="That ids begin with.")] = "",
+    limit: Annotated[int, Query(ge=1, le=200, description="How many at most.")] = 20,
 ) -> Response:
     """Ids of users that begin so: those created here first, then those of the data."""
     return json_response(await anyio.to_thread.run_sync(here.service.users, prefix, limit))
 
 
 @router.get("/user", response_model=UserState)
-async def user(here: Here, user_id: Who, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> Response:
+async def user(
+    here: Here, user_id: Who, limit: Annotated[int, Query(ge=1, le=500, description="Of each kind at most.")] = 50
+) -> Response:
     """What is known of a user: taken, disliked, said."""
     await here.service.person(user_id)
     return json_response(await anyio.to_thread.run_sync(here.service.told, user_id, limit))
@@ -76,7 +80,9 @@ async def feedback(here: Here, body: FeedbackBody) -> Response:
 
 
 @router.delete("/feedback")
-async def take_back(here: Here, user_id: Who, number: Annotated[int, Query(ge=1, le=2**62)]) -> Response:
+async def take_back(
+    here: Here, user_id: Who, number: Annotated[int, Query(ge=1, le=2**62, description="Of the event.")]
+) -> Response:
     """Take something back that was said."""
     if not await here.service.take_back(user_id, number):
         raise HTTPException(404, "there is no such event of that user")
