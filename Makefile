@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Idle OpenMP threads must sleep: spinning ones make every other process slow.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test test-slow setup lint clean
+.PHONY: demo test test-slow setup peers lint clean
 
 demo: $(READY)
 	$(BIN)/recsys demo
@@ -35,6 +35,19 @@ $(READY): requirements/tools.lock requirements/torch-cpu.lock requirements/torch
 		--require-hashes --compile-bytecode -r requirements/lock.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $(READY)
+
+# Other libraries for recsys benchmark, each in an environment of its own: exact versions, checked hashes, wheels alone.
+PEERS := data/peers
+peers: $(PEERS)/implicit/.ready $(PEERS)/cornac/.ready $(PEERS)/lenskit/.ready
+
+$(PEERS)/%/.ready: requirements/peers/%.txt requirements/torch-cpu.lock requirements/torch.lock | $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(PEERS)/$*
+	$(BIN)/uv pip install --quiet --python $(PEERS)/$*/bin/python --no-deps --require-hashes -r requirements/peers/$*.txt
+	test $* = implicit \
+		|| UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install --quiet --python $(PEERS)/$*/bin/python --no-deps \
+			--require-hashes -r requirements/torch-cpu.lock 2>/dev/null \
+		|| $(BIN)/uv pip install --quiet --python $(PEERS)/$*/bin/python --no-deps --require-hashes -r requirements/torch.lock
+	touch $@
 
 clean:
 	rm -rf $(VENV)

@@ -20,5 +20,6 @@ NAMES = {
     "profile": "recsys.profiles.ranker:ProfileRanker",
     "visual_prior": "recsys.visuals.ranker:VisualPrior",
     "recbole": "recsys.rankers.recbole:RecBole",
+    "peer": "recsys.rankers.peer:Peer",
 }
 RANKERS = Registry("ranker", NAMES)
