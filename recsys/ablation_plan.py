@@ -114,7 +114,7 @@ class Plan:
         """
         parts = self._parts(off)
         values = apply_overrides(dict(self.values), [*variant.set, *(text for part in parts for text in part.set)])
-        config = config_of(_with_raw(values))
+        config = config_of(with_raw(values))
         gone = [name for part in parts for name in part.without]
         return config.model_copy(update={"ranker": resolved(_without(config.ranker, gone))})
 
@@ -192,7 +192,7 @@ class Plan:
         return list(dict.fromkeys([settings.metric, *others]))
 
 
-def _with_raw(values: dict[str, Any]) -> dict[str, Any]:
+def with_raw(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values with ``data.raw`` in the folder named by RECSYS_DATA, if it is there and not where you are."""
     raw, shared = values.get("data", {}).get("raw"), os.environ.get("RECSYS_DATA")
     if not isinstance(raw, str) or not shared or Path(raw).exists() or not (Path(shared) / raw).exists():

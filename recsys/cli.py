@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from recsys import __version__
-from recsys.cli_experiments import ablate, tune
+from recsys.cli_experiments import ablate, benchmark, tune
 from recsys.cli_serve import recommend, serve
 from recsys.core.errors import RecsysError
 from recsys.core.runtime import quiet_threads
@@ -245,6 +245,7 @@ def evaluate(
 
 
 main.add_command(ablate)
+main.add_command(benchmark)
 
 
 @main.command(short_help="Measure rankers on new items and new users.")

@@ -134,3 +134,50 @@ def ablate(config: Path, pairs: bool, out: Path | None, as_json: bool, **options
         click.echo(json.dumps({**as_results(found), "files": list(map(str, files))}, indent=2))
         return
     click.echo("\n".join([to_text(found), *map(str, files)]))
+
+
+@click.command(short_help="Our rankers beside other libraries', on the same splits, tuned alike.")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--only", multiple=True, metavar="DATA", help="A data set of the file; may be repeated [all].")
+@click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a setting of every run.")
+@click.option("--artifacts", type=click.Path(path_type=Path), help="Folder of results [data/artifacts].")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write [that of CONFIG].")
+@click.option("--readme", type=click.Path(path_type=Path), help="Also write the table between the marks of that file.")
+@worker_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="No notes on standard error.")
+def benchmark(config: Path, only: tuple[str, ...], out: Path | None, readme: Path | None, **options: Any) -> None:
+    """Measure our rankers beside RecBole's, implicit's, Cornac's and LensKit's, data set after data set.
+
+    All are tuned on validation with the same number of trials, what was chosen is trained with several seeds and
+    measured on test once, by one evaluator. Other libraries train in environments of their own: make peers. Raw files
+    may lie in the folder named by RECSYS_DATA. Interrupted (or killed), the same command goes on where it was;
+    results.json and report.md are written anew after every data set, those of other data sets are kept.
+
+    \b
+    CONFIG:
+      [benchmark]
+      trials = 8
+      seeds = [0, 1, 2]
+      [[benchmark.sets]]
+      name = "ml-100k-random"
+      title = "MovieLens 100K, random 8:1:1"
+      run = "../ml100k_peers_random/config.toml"      data, split and evaluation
+      search = "ml100k_random.toml"                   rankers, as recsys tune takes them
+
+    \b
+    Examples:
+      recsys benchmark experiments/benchmark/config.toml --only ml-100k-random
+      recsys benchmark experiments/benchmark/config.toml --workers 2 --readme README.md
+      recsys doctor --settings benchmark                       what can be set
+    """
+    from recsys.benchmark.command import run_benchmark, to_text
+    from recsys.benchmark.settings import read_benchmark
+    from recsys.core.runtime import to_stderr
+    from recsys.executing import make_executor
+
+    contests = read_benchmark(config, options["overrides"], options["artifacts"])
+    team = make_executor(options["executor"], options["workers"])
+    log = (lambda message: None) if options["quiet"] else to_stderr
+    found = run_benchmark(contests, only, team, out or config.parent, readme=readme, log=log)
+    click.echo(json.dumps(found, indent=2) if options["as_json"] else to_text(found))

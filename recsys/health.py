@@ -99,6 +99,10 @@ def _settings_class(section: str) -> type[Settings]:
         from recsys.ablation_settings import AblationSettings
 
         return AblationSettings
+    if section == "benchmark":  # of recsys benchmark alone
+        from recsys.benchmark.settings import BenchmarkSettings
+
+        return BenchmarkSettings
     kind, _, name = section.partition(".")
     registries = {
         "ranker": RANKERS, "source": SOURCES, "items": DESCRIBERS if name in DESCRIBERS else ENCODERS,

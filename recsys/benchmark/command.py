@@ -1,0 +1,49 @@
+"""The verb's work: data set after data set, its results written as soon as it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from recsys.benchmark.report import check_readme, standings, write_readme, write_report
+from recsys.benchmark.results import RESULTS, as_values, write_results
+from recsys.benchmark.running import require_peers, run_contest
+from recsys.benchmark.settings import Contest, named
+from recsys.executing import Executor
+
+
+def run_benchmark(
+    contests: Sequence[Contest],
+    only: Sequence[str],
+    executor: Executor,
+    folder: Path,
+    *,
+    readme: Path | None = None,
+    log: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Run the data sets named (none: all), and return the outcomes that the folder has then.
+
+    Raises:
+        RecsysError: a mistake in the settings, data or a library's environment that is not there.
+    """
+    asked = named(contests, only)
+    if readme:
+        check_readme(readme)
+    require_peers(asked)
+    sets: list[dict[str, Any]] = []
+    with executor:
+        for contest in asked:
+            log(f"{contest.name}: {len(contest.search.spaces)} rankers")
+            sets = write_results(folder, contests, as_values(run_contest(contest, executor, log)))
+            there = {one["name"] for one in sets}
+            write_report(sets, [one.about.title for one in contests if one.name not in there], folder)
+            if readme:
+                write_readme(sets, readme)
+            log(f"{contest.name}: {folder / RESULTS}")
+    return sets
+
+
+def to_text(sets: Sequence[dict[str, Any]]) -> str:
+    """Return where ours stands, for a terminal."""
+    return "\n".join(standings(sets))

@@ -1,0 +1,175 @@
+"""A benchmark in words: report.md, a table a data set, and the table of the README between its two marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recsys.benchmark.results import best_of_family, difference_of, families, ranker_of
+from recsys.benchmark.settings import OURS, RECBOLE
+from recsys.core.errors import ConfigError
+from recsys.evaluation.wording import NOTHING, duration, fixed, p_value
+
+BEGIN, END = "<!-- benchmark: written by recsys benchmark -->", "<!-- benchmark: end -->"
+REPORT = "report.md"
+LIBRARIES = (RECBOLE, "implicit", "Cornac", "LensKit")
+HOW = """\
+Every ranker's settings were chosen on validation, with the same number of trials (or all points of its grid where it
+has no more); what was chosen was trained with each seed, as long as seeds change anything, and measured on test once,
+by one evaluator: full ranking, items known of a user left out, means and {level} bootstrap intervals over users. A
+figure over several seeds is each user's mean; ± is their standard deviation. The best peer is the one with the highest
+figure on test, so that whatever luck lies in that choice is the peer's; ours is the one that is best on validation.
+Differences are paired over users, p is Holm's over all rankers of the table. Seconds are CPU seconds of one fit on one
+thread, members of a fusion included; other libraries' without start and hand-over. Users whom a ranker cannot know are
+shown what is most popular in train, whosever ranker it is. A fusion also learns how much to trust its members on
+validation; its figure there is cross-fitted."""
+
+
+def write_report(sets: Sequence[dict[str, Any]], missing: Sequence[str], folder: Path) -> Path:
+    """Write report.md and return its place.
+
+    Args:
+        sets: outcomes, as results.json has them.
+        missing: titles of data sets that are not measured yet.
+        folder: where.
+    """
+    level = f"{100 * sets[0]['level']:.6g} %" if sets else "95 %"
+    lines = ["# Benchmark", "", HOW.format(level=level), "", *(f"- {line}" for line in standings(sets)), ""]
+    lines += [f"Not measured yet: {'; '.join(missing)}.", ""] if missing else []
+    for one in sets:
+        lines += _section(one)
+    (folder / REPORT).write_text("\n".join(lines), encoding="utf-8")
+    return folder / REPORT
+
+
+def standings(sets: Sequence[dict[str, Any]]) -> list[str]:
+    """Return in words where ours is ahead of the best peer, level, and behind."""
+    told = {"ahead": "Ahead of the best peer", "level": "Level (no difference shown)", "behind": "Behind the best peer"}
+    found = []
+    for standing, words in told.items():
+        here = [_standing(one) for one in sets if one["standing"] == standing]
+        found.append(f"{words}: {'; '.join(here) if here else 'nowhere'}.")
+    return found
+
+
+def _standing(one: dict[str, Any]) -> str:
+    gap = difference_of(one, one["ours"])
+    return f"{one['title']} ({one['ours']} against {one['best_peer']}, {one['metric']} {_gap(gap)})"
+
+
+def _gap(gap: dict[str, Any] | None) -> str:
+    if gap is None:
+        return NOTHING
+    return f"{fixed(gap['difference'], sign=True)} ({fixed(gap['low'], sign=True)} to {fixed(gap['high'], sign=True)})"
+
+
+def _section(one: dict[str, Any]) -> list[str]:
+    data, made, budget = one["data"], one["made"], one["budget"]
+    sizes = f"{data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions"
+    asked = f"{one['protocol']['n_users']:,} users are asked for" if one["protocol"] else "nothing was measured"
+    spent = sum(row["cost"]["search_s"] for row in one["rankers"] if "cost" in row)
+    lines = [
+        f"## {one['title']}", "",
+        f"{sizes}; {asked}. Budget: {budget['trials']} trials a ranker, {len(budget['seeds'])} seeds; "
+        f"{duration(spent)} of training in the searches. {made['date']}, commit {made['commit']}.", "",
+        *_table(one), "",
+    ]  # fmt: skip
+    lines += [f"- {row['name']}: no trial ended well ({row['failed']})" for row in one["rankers"] if "failed" in row]
+    lines += [f"- {row['name']} cannot know {row['by_popularity']:,} of the users and shows them what is popular"
+              for row in one["rankers"] if row.get("by_popularity")]  # fmt: skip
+    return [*lines, ""] if lines[-1] else lines
+
+
+def _table(one: dict[str, Any]) -> list[str]:
+    shown, metric = one["shown"], one["metric"]
+    head = ["ranker", "whose", *shown, "±", "validation", "settings", "fit, CPU", f"minus {one['best_peer']}", "p"]
+    rows = sorted((row for row in one["rankers"] if "test" in row), key=lambda row: -row["test"][metric])
+    cells = [_row(one, row, shown) for row in rows]
+    return [_line(head), _line(["---"] * len(head)), *map(_line, cells)]
+
+
+def _row(one: dict[str, Any], row: dict[str, Any], shown: Sequence[str]) -> list[str]:
+    low, high = row["intervals"][one["metric"]]
+    figures = [fixed(row["test"][name]) for name in shown]
+    figures[-1] += f" [{fixed(low)}, {fixed(high)}]"
+    gap = difference_of(one, row["name"])
+    name = f"**{row['name']}**" if row["name"] in (one["ours"], one["best_peer"]) else row["name"]
+    return [
+        name, row["family"], *figures, fixed(row["spread"]) if row["spread"] is not None else NOTHING,
+        fixed(row["valid"]), row["chosen"], duration(row["cost"]["fit_cpu_s"]), _gap(gap),
+        p_value(gap["p_holm"]) if gap else NOTHING,
+    ]  # fmt: skip
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+
+
+# -- the README ------------------------------------------------------------------------------------------------------
+
+
+def check_readme(path: Path) -> None:
+    """See that a file has the two marks, before hours are spent.
+
+    Raises:
+        ConfigError: it cannot be read, or lacks them.
+    """
+    _around(path)
+
+
+def write_readme(sets: Sequence[dict[str, Any]], path: Path) -> None:
+    """Put the table between the two marks of a file; the same results give the same bytes.
+
+    Raises:
+        ConfigError: it cannot be read, or lacks the marks.
+    """
+    before, after = _around(path)
+    path.write_text("\n".join([before + BEGIN, readme_block(sets), END + after]), encoding="utf-8")
+
+
+def _around(path: Path) -> tuple[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"file {path}", error.strerror or str(error), "Give the README by --readme.") from None
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        cause = "it lacks the two marks that the table stands between"
+        raise ConfigError(f"file {path}", cause, f"Put these two lines where it belongs: {BEGIN} and {END}")
+    return before, after
+
+
+def readme_block(sets: Sequence[dict[str, Any]]) -> str:
+    """Return one row a data set: the best of each family on validation, as measured on test."""
+    peers = [name for name in LIBRARIES if name in families(sets)]
+    head = ["test", OURS, *peers, "ours minus the best peer", "", "measured"]
+    rows = [_readme_row(one, peers) for one in sets]
+    return "\n".join(["", _line(head), _line(["---"] * len(head)), *map(_line, rows), "", *_told(sets), ""])
+
+
+def _readme_row(one: dict[str, Any], peers: Sequence[str]) -> list[str]:
+    best = [ranker_of(one, one["ours"]), *(best_of_family(one, name) for name in peers)]
+    date, gap = one["made"]["date"].partition(" ")[0], _gap(difference_of(one, one["ours"]))
+    standing = one["standing"] or NOTHING
+    return [
+        f"{one['title']}, {one['metric']}", *(_figure(one, row) for row in best), gap,
+        standing if standing == "ahead" else f"**{standing}**", f"{date}, {one['made']['commit']}",
+    ]  # fmt: skip
+
+
+def _figure(one: dict[str, Any], row: dict[str, Any] | None) -> str:
+    if row is None:
+        return NOTHING
+    low, high = row["intervals"][one["metric"]]
+    return f"{row['name']} {fixed(row['test'][one['metric']])} [{fixed(low)}, {fixed(high)}]"
+
+
+def _told(sets: Sequence[dict[str, Any]]) -> list[str]:
+    behind = [one["title"] for one in sets if one["standing"] == "behind"]
+    level = [one["title"] for one in sets if one["standing"] == "level"]
+    return [
+        f"Behind the best peer: {', '.join(behind) or 'nowhere'}. Not ahead (no difference shown): "
+        f"{', '.join(level) or 'nowhere'}."
+    ]
