@@ -100,6 +100,11 @@ def _recommend_all(
 @click.option("--no-profiles", is_flag=True, help="Lists alone: starts sooner.")
 @click.option("--no-visuals", is_flag=True, help="No pictures for users.")
 @click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Search an index (extra ann) that finds this share of exact lists, measured at the start [exact].",
+)
+@click.option(
     "--engine",
     type=click.Choice(["plain", "ray"]),
     default="plain",
@@ -126,6 +131,7 @@ def serve(
     Examples:
       recsys serve                                             ease on ml-100k
       recsys serve lightgcn --port 9000
+      recsys serve lightgcn --recall 0.98                      many items: approximate, or refused
       recsys serve -c run.toml --set run.device=cuda
       RECSYS_KEYS=$(openssl rand -hex 16) recsys serve ease --host 0.0.0.0
       recsys serve --engine ray --replicas 2:8 --state postgresql://me@localhost/recsys

@@ -16,24 +16,18 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from recsys.core.erased import add_erased
-from recsys.core.errors import ArtifactError, ConfigError, RecsysError
-from recsys.core.values import ItemFeatures
-from recsys.describing import encoded
-from recsys.items.attributes import attribute_matrix
+from recsys.core.errors import ConfigError, RecsysError
 from recsys.profiling import default_store
+from recsys.served_engines import ServedEngines
 from recsys.served_items import ServedPictures, ServedSearch, ServedVisuals, new_item_vectors
 from recsys.served_profiles import ProfileRoutes, ServedProfiles
-from recsys.serving.engine import Engine
-from recsys.serving.fresh import Neighbourhood
 from recsys.serving.http.app import create_app
 from recsys.serving.http.context import Offers
 from recsys.serving.http.guard import LOOPBACK, Guard, Limits
 from recsys.serving.models import Models
 from recsys.serving.people import People
-from recsys.serving.recommender import Recommender
 from recsys.serving.service import Service
 from recsys.serving.state import make_state
-from recsys.serving.stretching import fair_stretch
 from recsys.workflow import Workflow
 
 KEYS = "RECSYS_KEYS"
@@ -50,6 +44,7 @@ class Hosting:
         state: where feedback is kept: a path or postgresql://…; none: a file beside the results.
         keys: that changes need; none on a loopback address: anybody on this machine.
         profiles, visuals: offer them.
+        recall: answer from an index that finds this share of exact lists; none: exactly.
     """
 
     ranker: str | None = None
@@ -59,6 +54,7 @@ class Hosting:
     keys: Sequence[str] = ()
     profiles: bool = True
     visuals: bool = True
+    recall: float | None = None
 
     def check(self) -> None:
         """Refuse to be reached from elsewhere without a key.
@@ -88,27 +84,24 @@ class Host:
         return self.workflow.open_ranker(self.hosting.ranker) if self.hosting.ranker else self.workflow.train()
 
     @cached_property
-    def features(self) -> ItemFeatures:
-        """Vectors of the trained items, by the encoders that new ones are read with."""
-        return encoded(self.workflow.items())
-
-    @cached_property
-    def neighbourhood(self) -> Neighbourhood:
-        """Where new items are placed."""
-        return Neighbourhood(self.features)
+    def engines(self) -> ServedEngines:
+        """What opens rankers, the first and those that come later."""
+        return ServedEngines(self.workflow, self.hosting.recall)
 
     def service(self) -> Service:
         """Return the service, ready to answer."""
         trained, workflow = self.trained, self.workflow
         state = make_state(self._state_place())
-        models = Models(self._engine, state)
+        models = Models(self.engines.open, state)
         models.start(str(trained.path), trained.manifest["name"])
         known = models.of(None).recommender.known
         steers = self.profiles if self.hosting.profiles else None
         people = People(workflow.dataset, known, state, steers, shared=self._shared)
         if steers is not None:
             steers.people = people
-        service = Service(models, people, state, neighbourhood=self.neighbourhood, vectors=new_item_vectors(workflow))
+        service = Service(
+            models, people, state, neighbourhood=self.engines.neighbourhood, vectors=new_item_vectors(workflow)
+        )
         service.on_erase = lambda user_id: add_erased(workflow.store.root, user_id)
         if self._shared:
             threading.Thread(target=_follow, args=(service,), daemon=True, name="follow").start()
@@ -161,27 +154,6 @@ class Host:
     @property
     def _shared(self) -> bool:
         return bool(self.hosting.state and self.hosting.state.startswith("postgresql"))
-
-    def _engine(self, name: str, reference: str) -> Engine:
-        try:
-            trained = self.workflow.open_ranker(reference)
-        except OSError as error:  # no name that a folder could have
-            cause = error.strerror or "cannot be looked for"
-            raise ArtifactError(f"artifact {reference[:80]!r}", cause, "List the rankers with: recsys show") from None
-        trained.verify()  # a changed weight may still give scores
-        model = Recommender.load(trained.path, artifacts=self.workflow.store.root)
-        engine = Engine(name, trained.key, model, self._rows)
-        engine.stretch = fair_stretch(engine, self.neighbourhood, self.features, self.workflow.run)
-        return engine
-
-    @cached_property
-    def _rows(self) -> Any:
-        """Rows that items are told apart by: the first modality there is, else attributes."""
-        features = self.features
-        if not features.matrices:
-            features = ItemFeatures({"attributes": attribute_matrix(self.workflow.dataset.item_table)})
-        name = next(iter(features.matrices))
-        return features.unit(name) if features[name].shape[1] else None
 
 
 def _follow(service: Service) -> None:

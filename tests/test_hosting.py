@@ -95,3 +95,23 @@ def test_who_is_erased_is_left_out_of_the_next_training(tmp_path: Path) -> None:
     mine = len(before.dataset.interactions.histories[int(before.dataset.users.index(["22"])[0])])
     assert told["interactions of users who were erased"] == mine
     assert b"22" not in (tmp_path / "erased.txt").read_bytes().split()
+
+
+def test_an_index_answers_or_is_refused(root: Path) -> None:
+    pytest.importorskip("usearch", reason='needs pip install "recsys[ann]"')
+    told: list[str] = []
+    overrides = (f"run.artifacts={str(root)!r}", "items.text=none", "items.image=none", "ranker.name=ials")
+    flow = Workflow(read_config(None, (*overrides, "ranker.iterations=3")), log=told.append)
+    host = Host(flow, Hosting(visuals=False, profiles=False, recall=0.9, state=str(root / "index.sqlite")))
+    service = host.service()
+    exact = Host(flow, Hosting(visuals=False, profiles=False, state=str(root / "exact.sqlite"))).service()
+    near, all_of_them = (asyncio.run(one.recommend(Wanted("22", k=20))).lines for one in (service, exact))
+    assert service.models.of(None).shortlist is not None
+    assert any("recall@20" in line for line in told)
+    assert len({one.item_id for one in near} & {one.item_id for one in all_of_them}) >= 18
+    assert list((root / "served").glob("index-*.usearch"))
+    service.close()
+    exact.close()
+    refused = Host(workflow(root), Hosting(visuals=False, recall=0.9, state=str(root / "none.sqlite")))
+    with pytest.raises(ConfigError, match="Popularity does not score by a product of vectors"):
+        refused.service()

@@ -108,7 +108,9 @@ def gated(
     """
     if not isinstance(ranker, ScoresByVectors):
         cause = f"{type(ranker).__name__} does not score by a product of vectors"
-        raise ConfigError("index", cause, "Serve it exactly (--index exact), or train one that does, such as lightgcn.")
+        raise ConfigError(
+            "index", cause, "Serve it exactly, without --recall, or train one that does, such as lightgcn."
+        )
     index = ItemIndex(ranker.item_vectors(), path)
     asked = query.take(np.arange(min(len(query), ASKED)))
     queries, name = ranker.query_vectors(asked), type(ranker).__name__
@@ -120,7 +122,7 @@ def gated(
         if recall.value >= least:
             return index, recall
     cause = f"recall@{recall.k} is {recall.value:.4f} with the widest search, and {least:g} is asked for"
-    raise ConfigError("index", cause, "Serve exactly (--index exact), or ask for less: --recall 0.9")
+    raise ConfigError("index", cause, "Serve exactly, without --recall, or ask for less: --recall 0.9")
 
 
 def _share(index: ItemIndex, queries: np.ndarray, values: np.ndarray) -> float:
