@@ -69,12 +69,13 @@ class Ray:
 
     def map(self, function: Callable[[T], R], inputs: Iterable[T]) -> Iterator[R]:
         self._ours |= connect(self.ray, self.workers)
-        task = self.ray.remote(num_cpus=1, max_retries=_retries())(outcome_of)
+        task = self.ray.remote(num_cpus=1, max_retries=_retries())(_outcome_in)
+        folder = os.getcwd()
         waiting, busy, left = deque(), [], iter(inputs)
         try:
             while True:
                 for one in islice(left, self.workers - len(busy)):
-                    busy.append(task.remote(function, one))
+                    busy.append(task.remote(folder, function, one))
                     waiting.append(busy[-1])
                 if not waiting:
                     return
@@ -123,7 +124,7 @@ class RayData(Ray):
 
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what goes wrong is raised, once
         data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Worker, fn_constructor_args=(function,), num_cpus=1, ray_remote_args_fn=_lives,
+            _Worker, fn_constructor_args=(os.getcwd(), function), num_cpus=1, ray_remote_args_fn=_lives,
             compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(rows))),
         )  # fmt: skip
         data.context.execution_options.preserve_order = True
@@ -133,15 +134,21 @@ class RayData(Ray):
             yield packed.loads(row["outcome"]).unwrapped()
 
 
+def _outcome_in(folder: str, function: Callable[[T], R], one: T) -> Outcome:
+    """Do a piece of work where paths mean what they mean to who asked: a cluster's workers start anywhere."""
+    os.chdir(folder)
+    return outcome_of(function, one)
+
+
 class _Worker:
     """The actor of ``RayData``."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function = function
+    def __init__(self, folder: str, function: Callable[[Any], Any]) -> None:
+        self.folder, self.function = folder, function
 
     def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
         packed = load_ray("a Ray Data worker").cloudpickle
-        return {"outcome": packed.dumps(outcome_of(self.function, packed.loads(row["piece"])))}
+        return {"outcome": packed.dumps(_outcome_in(self.folder, self.function, packed.loads(row["piece"])))}
 
 
 def _lives() -> dict[str, int]:

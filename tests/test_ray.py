@@ -8,16 +8,29 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
+from test_ablating import CONTENT, config, stripped, written
 from test_executing import alive, doubled, odd, refused, threads, wait_until
+from test_tuning import STOPS, told, tuned, write_run
 
 from recsys import batch
+from recsys.ablating import Ablation
+from recsys.ablation_plan import Plan
+from recsys.ablation_results import as_results
 from recsys.batch import recommend_all
 from recsys.core.errors import RankerError
 from recsys.core.runtime import Run
-from recsys.executing import ExecutorError, make_executor
+from recsys.core.values import ITEM_SCHEMA
+from recsys.executing import ExecutorError, Serial, make_executor
 from recsys.executing_ray import Ray, RayData
+from recsys.items import make_encoder
+from recsys.items.encoding import encode_items
+from recsys.items.parts import encode_items_by
 from recsys.workflow import Workflow, read_config
+
+from worlds import content_world
 
 pytest.importorskip("ray")
 
@@ -54,6 +67,11 @@ def test_tasks_come_in_the_order_of_the_inputs_with_one_thread_each(team: Ray) -
     assert {value for value, _ in found} == {"1"}
     assert len({process for _, process in found}) <= 2
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_paths_mean_what_they_mean_here(team: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(team.map(os.path.abspath, ["data"])) == [str(tmp_path / "data")]
 
 
 def test_an_error_of_a_task_arrives_whole(team: Ray) -> None:
@@ -115,3 +133,31 @@ def test_everybodys_lists_are_the_same_file_by_ray(team: Ray, trained, tmp_path:
             out = tmp_path / f"{name}.parquet"
             recommend_all(*trained, out, k=5, filters=(), executor=executor, run=Run(log=lambda message: None))
     assert len({(tmp_path / f"{name}.parquet").read_bytes() for name in ("serial", "local", "ray", "ray-data")}) == 1
+
+
+@pytest.mark.slow
+def test_a_search_finds_the_same_by_ray(team: Ray, tmp_path: Path) -> None:
+    one = tuned(write_run(tmp_path / "one"), STOPS, trials=6)
+    two = tuned(write_run(tmp_path / "two"), STOPS, team, trials=6)
+    assert told(two) == told(one)
+    assert two.best.key == one.best.key
+
+
+@pytest.mark.slow
+def test_an_ablation_finds_the_same_by_ray(tmp_path: Path) -> None:
+    raw, found = written(tmp_path / "raw", *content_world("image")), []
+    for name, executor in (("one", Serial()), ("two", Ray(2))):
+        (tmp_path / name).mkdir()
+        plan = Plan.read(config(raw, CONTENT, tmp_path / name), [f"run.artifacts={str(tmp_path / name / 'own')!r}"])
+        found.append(stripped(as_results(Ablation.run(plan, executor, log=lambda message: None))))
+    assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_items_have_the_same_vectors_by_ray(team: Ray, tmp_path: Path, run) -> None:
+    rows = [(f"i{n}", None, "words of an item " * (n % 7) + str(n), [], None) for n in range(1100)]
+    items, encoder = pl.DataFrame(rows, schema=ITEM_SCHEMA, orient="row"), make_encoder("minilm", "text", {})
+    made = encode_items_by(team.map, items, encoder, "text", tmp_path / "two", run=run)
+    alone = encode_items(items[1000:], encoder, "text", tmp_path / "one", run=run)
+    assert made.fresh == 1100
+    assert np.abs(made.vectors[1000:] - alone.vectors).max() < 1e-6
