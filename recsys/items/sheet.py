@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LARGE, SMALL, GAP, MARGIN, WORDS = (188, 276), (154, 226), 18, 32, 64  # pixels; WORDS below each picture
 PAPER, INK, FAINT, DRAWN, EDGE, RULE = "#faf9f6", "#1d1d1b", "#6d6a64", "#e8e4da", "#b9b2a3", "#dedad1"
 NO_GLYPH = "\uffff"  # no font has it: what it draws is what a font draws for lack of better
+ASKED = "asked in words"
 HEAD = 84  # pixels for title and subtitle
 
 
@@ -32,7 +33,7 @@ class Card:
     Attributes:
         title: below the picture; any text.
         image: path of a picture file; ``None``, an address or a damaged file gives a drawn card.
-        note: a faint line below the title, such as a similarity.
+        note: a faint line below the title, such as a similarity; of words, what they are.
     """
 
     title: str
@@ -106,14 +107,15 @@ def _draw_card(
     (left, top), (width, height) = at, size
     picture = None if words else _picture(card.image, size)
     if picture is None:
-        _draw_instead(pen, card.title, at, size, font_size + 2, "asked in words" if words else "drawn: no picture")
+        _draw_instead(pen, card.title, at, size, font_size + 2, (card.note or ASKED) if words else "drawn: no picture")
     else:
         sheet.paste(picture, (left + (width - picture.width) // 2, top + height - picture.height))
     below, step = top + height + 6, font_size + 4
     lines, font = ([], None) if words else _wrapped(card.title, font_size, width, 2)
     for place, line in enumerate(lines):
         pen.text((left, below + place * step), line, font=font, fill=INK)
-    _line(pen, (left, below + len(lines) * step + 1), card.note, font_size - 1, FAINT, width)
+    if not words:
+        _line(pen, (left, below + len(lines) * step + 1), card.note, font_size - 1, FAINT, width)
 
 
 def _picture(path: str | None, size: tuple[int, int]) -> Image.Image | None:

@@ -107,6 +107,18 @@ def test_a_row_that_goes_on_has_no_large_picture(pictures: dict[str, str]) -> No
     assert area(two, RED) == 184 * 276 + 2 * 151 * 226
 
 
+def test_words_are_marked_as_asked_or_with_what_they_are() -> None:
+    sheets = [
+        contact_sheet([Row(Card("of space", note=note), [], words=True)], "t") for note in ("", sheet.ASKED, "said")
+    ]
+    assert sheets[0] == sheets[1]
+    assert sheets[2] != sheets[0]
+    below = sheet.HEAD + sheet.MARGIN // 2 + LARGE[1]
+    assert (opened(sheets[2])[below:] == opened(sheets[0])[below:]).all(), (
+        "the note stands on the card, not below it too"
+    )
+
+
 def test_no_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="needs a row"):
         contact_sheet([], "T")

@@ -1,0 +1,62 @@
+"""Plots of a data set draw the numbers that they are given, and show in a notebook without touching the rest of it."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from recsys.core.errors import ArtifactError
+from recsys.evaluation.dataplots import column_chart, count_groups, tail_curve
+from recsys.evaluation.notebook import Figures, Table
+from recsys.evaluation.svg import check_svg
+
+
+def test_columns_are_as_high_as_their_values_and_named_in_order() -> None:
+    svg = check_svg(column_chart({"few": 1, "many": 4, "none": 0}, title="Users", key="u"), "users")
+    heights = [float(height) for height in re.findall(r'<rect class="bar"[^>]* height="([\d.]+)"', svg)]
+    assert heights[0] * 4 == pytest.approx(heights[1])
+    assert heights[2] == 0
+    assert "few 1; many 4; none 0" in svg
+
+
+def test_columns_of_nothing_but_zeros_lie_on_the_ground() -> None:
+    assert re.findall(r' height="([\d.]+)"/>', column_chart({"a": 0, "b": 0}, title="t", key="k")) == ["0.00", "0.00"]
+
+
+def test_a_label_is_escaped() -> None:
+    assert "<b>" not in column_chart({"<b>": 1}, title="t", key="k")
+
+
+def test_counts_are_grouped_between_bounds_and_the_groups_hold_all_of_them() -> None:
+    found = count_groups(np.array([3, 5, 6, 10, 11, 700]))
+    assert found == {"1–5": 2, "6–10": 2, "11–20": 1, "21–50": 0, "51–100": 0, "101–200": 0, "201–500": 0, "501+": 1}
+    assert count_groups(np.array([], dtype=int)) == {}
+
+
+def test_the_tail_rises_from_nothing_to_all_and_is_straight_where_all_are_alike() -> None:
+    points = tail_curve(np.array([8, 1, 1, 0]))
+    assert points == [(0, 0), (25, 80), (50, 90), (75, 100), (100, 100)]
+    assert all(x == pytest.approx(y) for x, y in tail_curve(np.full(200, 3)))
+
+
+def test_a_figure_keeps_its_style_to_itself() -> None:
+    html = Figures({"What <this> says": column_chart({"a": 1}, title="t", key="k")})._repr_html_()
+    css = re.search(r"<style>(.*)</style>", html, re.S)[1]
+    rules = re.findall(r"([^{}]+)\{[^{}]*\}", css)
+    assert len(rules) > 5
+    assert all(name.strip().startswith(".recsys") for rule in rules for name in rule.split(","))
+    assert "What &lt;this&gt; says" in html
+
+
+def test_a_figure_that_would_run_something_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="not allowed"):
+        Figures({"bad": "<svg><script>alert(1)</script></svg>"})
+
+
+def test_a_table_has_whole_texts_numbers_to_the_right_and_nothing_that_runs() -> None:
+    html = Table([{"title": "<i>long</i> " * 30, "n": 12345, "share": 0.123456, "none": None}])._repr_html_()
+    assert html.count("long") == 30
+    assert "<i>" not in html
+    assert '<td class="number">12,345</td><td class="number">0.1235</td><td></td>' in html
