@@ -19,7 +19,8 @@ LOOK = """
 .recsys figure { margin: 0; }
 .recsys figcaption { color: var(--quiet); margin-bottom: .6rem; }
 .recsys .plot .bar { fill: var(--accent); }
-.recsys table.rows { border-collapse: collapse; table-layout: auto; width: 100%; margin: 0; font-variant-numeric: tabular-nums; }
+.recsys table.rows { border-collapse: collapse; table-layout: auto; width: 100%; margin: 0;
+  font-variant-numeric: tabular-nums; }
 .recsys table.rows tbody tr { background: none; }
 .recsys table.rows th, .recsys table.rows td { text-align: left; vertical-align: top; white-space: normal; border: 0;
   max-width: none; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); font-size: .9rem; }
