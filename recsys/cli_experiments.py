@@ -143,6 +143,7 @@ def ablate(config: Path, pairs: bool, out: Path | None, as_json: bool, **options
 @click.option("--artifacts", type=click.Path(path_type=Path), help="Folder of results [data/artifacts].")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write [that of CONFIG].")
 @click.option("--readme", type=click.Path(path_type=Path), help="Also write the table between the marks of that file.")
+@click.option("--told-again", is_flag=True, help="Run nothing: write report and README from results.json.")
 @worker_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes on standard error.")
@@ -171,13 +172,17 @@ def benchmark(config: Path, only: tuple[str, ...], out: Path | None, readme: Pat
       recsys benchmark experiments/benchmark/config.toml --workers 2 --readme README.md
       recsys doctor --settings benchmark                       what can be set
     """
-    from recsys.benchmark.command import run_benchmark, to_text
+    from recsys.benchmark.command import run_benchmark, tell_again, to_text
     from recsys.benchmark.settings import read_benchmark
     from recsys.core.runtime import to_stderr
     from recsys.executing import make_executor
 
     contests = read_benchmark(config, options["overrides"], options["artifacts"])
-    team = make_executor(options["executor"], options["workers"])
-    log = (lambda message: None) if options["quiet"] else to_stderr
-    found = run_benchmark(contests, only, team, out or config.parent, readme=readme, log=log)
+    folder = out or config.parent
+    if options["told_again"]:
+        found = tell_again(contests, folder, readme)
+    else:
+        team = make_executor(options["executor"], options["workers"])
+        log = (lambda message: None) if options["quiet"] else to_stderr
+        found = run_benchmark(contests, only, team, folder, readme=readme, log=log)
     click.echo(json.dumps(found, indent=2) if options["as_json"] else to_text(found))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.benchmark.report import check_readme, standings, write_readme, write_report
-from recsys.benchmark.results import RESULTS, as_values, write_results
+from recsys.benchmark.results import RESULTS, as_values, kept, read_results, write_results
 from recsys.benchmark.running import require_peers, run_contest
 from recsys.benchmark.settings import Contest, named
 from recsys.executing import Executor
@@ -36,12 +36,27 @@ def run_benchmark(
         for contest in asked:
             log(f"{contest.name}: {len(contest.search.spaces)} rankers")
             sets = write_results(folder, contests, as_values(run_contest(contest, executor, log)))
-            there = {one["name"] for one in sets}
-            write_report(sets, [one.about.title for one in contests if one.name not in there], folder)
-            if readme:
-                write_readme(sets, readme)
+            _publish(contests, sets, folder, readme)
             log(f"{contest.name}: {folder / RESULTS}")
     return sets
+
+
+def tell_again(contests: Sequence[Contest], folder: Path, readme: Path | None) -> list[dict[str, Any]]:
+    """Write report and README from the results that the folder has, and return these.
+
+    Raises:
+        RecsysError: they cannot be read, or the README lacks the marks.
+    """
+    sets = kept(contests, read_results(folder))
+    _publish(contests, sets, folder, readme)
+    return sets
+
+
+def _publish(contests: Sequence[Contest], sets: list[dict[str, Any]], folder: Path, readme: Path | None) -> None:
+    there = {one["name"] for one in sets}
+    write_report(sets, [one.about.title for one in contests if one.name not in there], folder)
+    if readme:
+        write_readme(sets, readme)
 
 
 def to_text(sets: Sequence[dict[str, Any]]) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from recsys.benchmark.results import best_of_family, difference_of, families, ranker_of
+from recsys.benchmark.reading import Outcome, best_of_family, best_single, difference_of, families, notes, ranker_of
 from recsys.benchmark.settings import OURS, RECBOLE
 from recsys.core.errors import ConfigError
 from recsys.evaluation.wording import NOTHING, duration, fixed, p_value
@@ -26,7 +25,7 @@ shown what is most popular in train, whosever ranker it is. A fusion also learns
 validation; its figure there is cross-fitted."""
 
 
-def write_report(sets: Sequence[dict[str, Any]], missing: Sequence[str], folder: Path) -> Path:
+def write_report(sets: Sequence[Outcome], missing: Sequence[str], folder: Path) -> Path:
     """Write report.md and return its place.
 
     Args:
@@ -43,28 +42,41 @@ def write_report(sets: Sequence[dict[str, Any]], missing: Sequence[str], folder:
     return folder / REPORT
 
 
-def standings(sets: Sequence[dict[str, Any]]) -> list[str]:
-    """Return in words where ours is ahead of the best peer, level, and behind."""
+def standings(sets: Sequence[Outcome]) -> list[str]:
+    """Return in words where ours is ahead of the best peer, level and behind, and where our best single ranker is."""
     told = {"ahead": "Ahead of the best peer", "level": "Level (no difference shown)", "behind": "Behind the best peer"}
+    found = [f"{words}: {_those(sets, standing, _ours)}." for standing, words in told.items()]
+    return found + [
+        f"No fusion, {words.lower()}: {_those(sets, standing, _single)}." for standing, words in told.items()
+    ]
+
+
+def _ours(one: Outcome) -> str | None:
+    return one["ours"]
+
+
+def _single(one: Outcome) -> str | None:
+    row = best_single(one)
+    return row["name"] if row else None
+
+
+def _those(sets: Sequence[Outcome], standing: str, who: Callable[[Outcome], str | None]) -> str:
+    """Return the data sets on which a ranker of ours stands so, with its difference."""
     found = []
-    for standing, words in told.items():
-        here = [_standing(one) for one in sets if one["standing"] == standing]
-        found.append(f"{words}: {'; '.join(here) if here else 'nowhere'}.")
-    return found
+    for one in sets:
+        gap = difference_of(one, who(one))
+        if gap and gap["standing"] == standing:
+            found.append(f"{one['title']} ({gap['name']} against {one['best_peer']}, {one['metric']} {_gap(gap)})")
+    return "; ".join(found) or "nowhere"
 
 
-def _standing(one: dict[str, Any]) -> str:
-    gap = difference_of(one, one["ours"])
-    return f"{one['title']} ({one['ours']} against {one['best_peer']}, {one['metric']} {_gap(gap)})"
-
-
-def _gap(gap: dict[str, Any] | None) -> str:
+def _gap(gap: Outcome | None) -> str:
     if gap is None:
         return NOTHING
     return f"{fixed(gap['difference'], sign=True)} ({fixed(gap['low'], sign=True)} to {fixed(gap['high'], sign=True)})"
 
 
-def _section(one: dict[str, Any]) -> list[str]:
+def _section(one: Outcome) -> list[str]:
     data, made, budget = one["data"], one["made"], one["budget"]
     sizes = f"{data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions"
     asked = f"{one['protocol']['n_users']:,} users are asked for" if one["protocol"] else "nothing was measured"
@@ -75,13 +87,11 @@ def _section(one: dict[str, Any]) -> list[str]:
         f"{duration(spent)} of training in the searches. {made['date']}, commit {made['commit']}.", "",
         *_table(one), "",
     ]  # fmt: skip
-    lines += [f"- {row['name']}: no trial ended well ({row['failed']})" for row in one["rankers"] if "failed" in row]
-    lines += [f"- {row['name']} cannot know {row['by_popularity']:,} of the users and shows them what is popular"
-              for row in one["rankers"] if row.get("by_popularity")]  # fmt: skip
-    return [*lines, ""] if lines[-1] else lines
+    told = [f"- {note}" for note in notes(one)]
+    return [*lines, *told, ""] if told else lines
 
 
-def _table(one: dict[str, Any]) -> list[str]:
+def _table(one: Outcome) -> list[str]:
     shown, metric = one["shown"], one["metric"]
     head = ["ranker", "whose", *shown, "±", "validation", "settings", "fit, CPU", f"minus {one['best_peer']}", "p"]
     rows = sorted((row for row in one["rankers"] if "test" in row), key=lambda row: -row["test"][metric])
@@ -89,7 +99,7 @@ def _table(one: dict[str, Any]) -> list[str]:
     return [_line(head), _line(["---"] * len(head)), *map(_line, cells)]
 
 
-def _row(one: dict[str, Any], row: dict[str, Any], shown: Sequence[str]) -> list[str]:
+def _row(one: Outcome, row: Outcome, shown: Sequence[str]) -> list[str]:
     low, high = row["intervals"][one["metric"]]
     figures = [fixed(row["test"][name]) for name in shown]
     figures[-1] += f" [{fixed(low)}, {fixed(high)}]"
@@ -118,7 +128,7 @@ def check_readme(path: Path) -> None:
     _around(path)
 
 
-def write_readme(sets: Sequence[dict[str, Any]], path: Path) -> None:
+def write_readme(sets: Sequence[Outcome], path: Path) -> None:
     """Put the table between the two marks of a file; the same results give the same bytes.
 
     Raises:
@@ -141,35 +151,43 @@ def _around(path: Path) -> tuple[str, str]:
     return before, after
 
 
-def readme_block(sets: Sequence[dict[str, Any]]) -> str:
+def readme_block(sets: Sequence[Outcome]) -> str:
     """Return one row a data set: the best of each family on validation, as measured on test."""
     peers = [name for name in LIBRARIES if name in families(sets)]
-    head = ["test", OURS, *peers, "ours minus the best peer", "", "measured"]
+    head = ["test", OURS, "no fusion", *peers, "ours minus the best peer", "no fusion minus it", "measured"]
     rows = [_readme_row(one, peers) for one in sets]
     return "\n".join(["", _line(head), _line(["---"] * len(head)), *map(_line, rows), "", *_told(sets), ""])
 
 
-def _readme_row(one: dict[str, Any], peers: Sequence[str]) -> list[str]:
-    best = [ranker_of(one, one["ours"]), *(best_of_family(one, name) for name in peers)]
-    date, gap = one["made"]["date"].partition(" ")[0], _gap(difference_of(one, one["ours"]))
-    standing = one["standing"] or NOTHING
+def _readme_row(one: Outcome, peers: Sequence[str]) -> list[str]:
+    best = [ranker_of(one, one["ours"]), best_single(one), *(best_of_family(one, name) for name in peers)]
+    date, gaps = one["made"]["date"].partition(" ")[0], [difference_of(one, who(one)) for who in (_ours, _single)]
     return [
-        f"{one['title']}, {one['metric']}", *(_figure(one, row) for row in best), gap,
-        standing if standing == "ahead" else f"**{standing}**", f"{date}, {one['made']['commit']}",
+        f"{one['title']}, {one['metric']}", *(_figure(one, row) for row in best),
+        *map(_stood, gaps), f"{date}, {one['made']['commit']}",
     ]  # fmt: skip
 
 
-def _figure(one: dict[str, Any], row: dict[str, Any] | None) -> str:
+def _stood(gap: Outcome | None) -> str:
+    """Return a difference and its verdict, bold where ours is not ahead."""
+    if gap is None:
+        return NOTHING
+    return f"{_gap(gap)}, {gap['standing'] if gap['standing'] == 'ahead' else '**' + gap['standing'] + '**'}"
+
+
+def _figure(one: Outcome, row: Outcome | None) -> str:
     if row is None:
         return NOTHING
     low, high = row["intervals"][one["metric"]]
     return f"{row['name']} {fixed(row['test'][one['metric']])} [{fixed(low)}, {fixed(high)}]"
 
 
-def _told(sets: Sequence[dict[str, Any]]) -> list[str]:
-    behind = [one["title"] for one in sets if one["standing"] == "behind"]
-    level = [one["title"] for one in sets if one["standing"] == "level"]
-    return [
-        f"Behind the best peer: {', '.join(behind) or 'nowhere'}. Not ahead (no difference shown): "
-        f"{', '.join(level) or 'nowhere'}."
-    ]
+def _told(sets: Sequence[Outcome]) -> list[str]:
+    """Return in words where we are not ahead."""
+    lines = []
+    for start, who in (("Ours is", _ours), ("Without fusions ours is", _single)):
+        here = {standing: [one["title"] for one in sets if (gap := difference_of(one, who(one)))
+                           and gap["standing"] == standing] for standing in ("behind", "level")}  # fmt: skip
+        behind, level = ("; ".join(here[standing]) or "nowhere" for standing in ("behind", "level"))
+        lines.append(f"{start} behind the best peer: {behind}; not ahead of it (no difference shown): {level}.")
+    return ["  \n".join(lines)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.benchmark.running import Entry, Found
-from recsys.benchmark.settings import OURS, Contest
+from recsys.benchmark.settings import Contest
 from recsys.core.artifact import command_line, commit, versions, write_json
 from recsys.core.errors import ArtifactError
 from recsys.evaluation.significance import compare
@@ -35,14 +35,16 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
         raise ArtifactError(f"results {path}", cause, "Remove it; what was trained is kept.") from None
 
 
-def write_results(folder: Path, contests: Sequence[Contest], found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Put a data set into results.json, in the benchmark's order, and return all that are there.
-
-    Those of other questions (another split, search or budget than the benchmark has now) are not kept.
-    """
-    there = {one["name"]: one for one in read_results(folder)} | {found["name"]: found}
+def kept(contests: Sequence[Contest], sets: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the outcomes that answer what the benchmark asks now (split, search, budget), in its order."""
+    there = {one["name"]: one for one in sets}
     marks = {contest.name: contest.mark for contest in contests}
-    sets = [there[name] for name, mark in marks.items() if name in there and there[name]["mark"] == mark]
+    return [there[name] for name, mark in marks.items() if name in there and there[name]["mark"] == mark]
+
+
+def write_results(folder: Path, contests: Sequence[Contest], found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Put a data set into results.json, the latest of its name, and return all that are there then."""
+    sets = kept(contests, [*read_results(folder), found])
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RESULTS, {"sets": sets})
     return sets
@@ -116,25 +118,3 @@ def _differences(found: Found, peer: Entry | None) -> list[dict[str, Any]]:
     rows = [row for row in table.to_dicts() if row["name"] != peer.label]
     alpha = 1 - settings.level
     return [row | {"standing": STANDING[verdict(row["difference"], row["p_holm"], alpha)]} for row in rows]
-
-
-def ranker_of(one: dict[str, Any], name: str | None) -> dict[str, Any] | None:
-    """Return a ranker of a data set's outcome by name."""
-    return next((row for row in one["rankers"] if row["name"] == name), None)
-
-
-def best_of_family(one: dict[str, Any], family: str) -> dict[str, Any] | None:
-    """Return the ranker of a family with the highest figure on validation; ``None`` where it has none."""
-    rows = [row for row in one["rankers"] if row["family"] == family and "test" in row]
-    return max(rows, key=lambda row: row["valid"]) if rows else None
-
-
-def difference_of(one: dict[str, Any], name: str | None) -> dict[str, Any] | None:
-    """Return a ranker's difference to the best peer."""
-    return next((row for row in one["differences"] if row["name"] == name), None)
-
-
-def families(sets: Sequence[dict[str, Any]]) -> list[str]:
-    """Return whose rankers there are, ours first."""
-    found = dict.fromkeys(row["family"] for one in sets for row in one["rankers"])
-    return [OURS, *(name for name in found if name != OURS)]

@@ -84,11 +84,17 @@ class Contest:
     @cached_property
     def mark(self) -> str:
         """A hash of all that is asked: results of another question are not kept beside those of this one."""
-        config = self.config.model_dump(mode="json", exclude={"run": {"artifacts"}, "data": {"raw"}})
+        sections = {
+            "data",
+            "split",
+            "items",
+            "evaluation",
+        }  # no others decide: a new setting elsewhere asks nothing new
+        config = self.config.model_dump(mode="json", include=sections, exclude={"data": {"raw"}})
         spaces = [[one.label, dict(one.fixed), [repr(axis) for axis in one.axes], one.members]
                   for one in self.search.spaces]  # fmt: skip
         tune, about = self.search.settings.model_dump(), self.about.model_dump(include={"title", "chosen"})
-        return fingerprint([config, spaces, tune, about, self.seeds])[:12]
+        return fingerprint([config, self.config.run.seed, spaces, tune, about, self.seeds])[:12]
 
     def chosen_how(self, space: Space) -> str:
         """Return in words how the settings of a ranker came about."""

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from toypeer import toy_environment
 
 from recsys.benchmark.command import run_benchmark
+from recsys.benchmark.reading import best_of_family, best_single, notes
 from recsys.benchmark.report import BEGIN, END, readme_block, standings, write_readme
-from recsys.benchmark.results import best_of_family, read_results
+from recsys.benchmark.results import read_results
 from recsys.benchmark.settings import Contest, family, read_benchmark
 from recsys.cli import main
 from recsys.core.errors import ArtifactError, ConfigError
@@ -189,8 +190,37 @@ def test_who_is_behind_is_told_so(whole: Path) -> None:
     assert any(
         line.startswith("Behind the best peer: The second (popularity against toy") for line in standings([second])
     )
-    assert "**behind**" in readme_block([second])
-    assert "Behind the best peer: The second." in readme_block([second])
+    assert readme_block([second]).count("**behind**") == 2  # ours, and ours that is no fusion, which is the same
+    assert "Ours is behind the best peer: The second; not ahead of it (no difference shown): nowhere." in readme_block(
+        [second]
+    )
+
+
+def outcome(*rankers: dict[str, Any]) -> dict[str, Any]:
+    """Return an outcome by hand."""
+    return {"rankers": [{"family": "ours", "test": {}, "valid": 0.0, "trials": []} | row for row in rankers]}
+
+
+def test_the_best_of_ours_that_is_no_fusion_is_told_apart() -> None:
+    fused = {"name": "fused", "valid": 0.3, "settings": {"members": [{"name": "ease"}]}}
+    one = outcome(fused, {"name": "ease", "valid": 0.2}, {"name": "peer", "family": "implicit", "valid": 0.4})
+    found = best_single(one)
+    assert found is not None
+    assert found["name"] == "ease"
+
+
+def test_ends_of_grids_and_whom_rankers_cannot_know_are_told() -> None:
+    tried = [{"settings": {"params.k": k, "on": True, "few": k > 3}, "valid": k / 10} for k in (1, 2, 4)]
+    middle = [{"settings": {"k": k}, "valid": -abs(k - 2)} for k in (1, 2, 4)]
+    two = [{"settings": {"k": k}, "valid": k / 10} for k in (1, 2)]
+    one = outcome(
+        {"name": "end", "trials": tried, "by_popularity": 7}, {"name": "middle", "trials": middle, "by_popularity": 7},
+        {"name": "two", "trials": two},
+    )  # fmt: skip
+    assert list(notes(one)) == [
+        "7 of the users cannot be known and are shown what is popular by: end, middle.",
+        "Best at an end of the values that were tried, and so perhaps better beyond: end (k 4).",
+    ]
 
 
 def test_the_report_has_a_table_a_data_set(whole: Path) -> None:
@@ -303,6 +333,19 @@ def test_the_command_writes_the_readme(whole: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "Behind the best peer: The second" in done.output
     assert "| The second, recall@2 |" in readme.read_text()
+
+
+def test_told_again_runs_nothing_and_writes_the_same(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(process.PLACE, str(tmp_path))  # no library is there
+    readme, report = tmp_path / "README.md", (whole / "report.md").read_bytes()
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    arguments = ["benchmark", str(whole / "config.toml"), "--told-again", "--readme", str(readme)]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert (whole / "report.md").read_bytes() == report
+    assert readme_block(read_results(whole)) in readme.read_text()
 
 
 @pytest.mark.parametrize("text", ["no marks", f"{BEGIN} but no end", f"{END} before {BEGIN}"])
