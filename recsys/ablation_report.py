@@ -67,13 +67,14 @@ def _facts(found: Ablation) -> list[tuple[str, Any]]:
 
 
 def _sections(found: Ablation, one: VariantFound, number: int, of: str) -> list[Section]:
-    made = [_worth_section(found, one, number, of), means_section(found, one, of)]
+    made = [worth_section(found, one, number, of), means_section(found, one, of)]
     made += [_pairs_section(found, one, of)] if one.overlaps else []
     made += [_segment_section(found, one, number, of)] if one.segments else []
     return [*made, _cost_section(found, one, number, of), *_curves_section(found, one, number, of)]
 
 
-def _worth_section(found: Ablation, one: VariantFound, number: int, of: str) -> Section:
+def worth_section(found: Ablation, one: VariantFound, number: int, of: str) -> Section:
+    """Return what is lost without each component of one variant, the most first."""
     rows = sorted(one.worths, key=lambda row: -row.loss)
     bars = [Bar(row.name, row.loss, row.low, row.high, row.by_seed, row.verdict(found.alpha)) for row in rows]
     title = f"What is lost without each{of}"

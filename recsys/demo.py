@@ -16,6 +16,7 @@ from recsys.comparison import Comparison, best_on_validation
 from recsys.core.config import make_settings
 from recsys.core.runtime import stopwatch, to_stderr
 from recsys.demo_answers import served_section, visual_section
+from recsys.demo_experiments import ablation_section, tuning_section
 from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import RecommendedList, Section
 from recsys.graph.item_graph import knn_graph
@@ -36,7 +37,8 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
 
     Steps: tables, split, text vectors, every ranker of the file, test metrics with intervals, lists with reasons
     for a user and for a newcomer, items found by words, what the texts were worth, the user's profile, read and edited,
-    an item drawn for the user, and what a served newcomer gets from like to like. What was made is reused.
+    an item drawn for the user, what a served newcomer gets from like to like, settings searched for on validation, and
+    components of a fusion switched off. What was made is reused.
     """
     plan = tomllib.loads(resources.files("recsys").joinpath("demo.toml").read_text(encoding="utf-8"))
     parts = ("rankers", "people", "search", "knockout", "visual", "served")
@@ -53,6 +55,7 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
         sections += _profile_sections(workflow, comparison, people["user"], people["edits"])
         sections.append(visual_section(workflow, people["user"], **visual))
         sections.append(served_section(workflow, comparison, **served))
+        sections += [tuning_section(workflow), ablation_section(artifacts)]
     report = build_report(
         comparison, "MovieLens 100K: which ranker, and what people get", lists=lists, sections=sections
     )

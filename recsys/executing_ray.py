@@ -85,8 +85,8 @@ class Ray:
                     yield self._told(self.ray.get, waiting[0]).unwrapped()
                     waiting.popleft()
         except BaseException:  # GeneratorExit too: the caller stopped asking
-            for reference in waiting:
-                self.ray.cancel(reference, force=True)
+            for reference in waiting:  # without force: forced on a task that just ends, Ray 2.60 aborts this process
+                self.ray.cancel(reference)
             raise
 
     def _told(self, step: Callable[..., Outcome], *given: Any) -> Outcome:

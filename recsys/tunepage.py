@@ -14,15 +14,6 @@ from recsys.searchspace import Axis, Space, code
 if TYPE_CHECKING:
     from recsys.tuned import Tuned
 
-STYLE = """
-.plot .trial { stroke-width: 1.5; stroke-linecap: round; }
-.plot .rest { stroke: var(--quiet); opacity: .45; }
-.plot .good { stroke: var(--accent); stroke-width: 2.5; }
-.plot .stopped { stroke: var(--bad); opacity: .45; stroke-dasharray: 3 4; }
-.plot .bar { fill: var(--accent); }
-main { padding-bottom: 4rem; }
-"""
-
 
 def page(tuned: Tuned) -> str:
     """Return the page: for each ranker all trials across its settings, what mattered, and how the best grew."""
@@ -32,7 +23,7 @@ def page(tuned: Tuned) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>Settings chosen on validation</title><style>{css}{STYLE}</style></head><body><main>"
+        f"<title>Settings chosen on validation</title><style>{css}</style></head><body><main>"
         f'<h1>Settings chosen on validation</h1><p class="finding">{clean(tuned.verdict)}</p>{parts}'
         "</main></body></html>\n"
     )
@@ -46,7 +37,7 @@ def _section(tuned: Tuned, space: Space, place: int) -> str:
         figures.append(
             (
                 f"All trials, a line each: the best quarter in colour, stopped ones broken. {metric} is of validation.",
-                parallel_plot(*_lines(tuned, space), title=f"Trials of {space.label}", key=f"parallel-{place}"),
+                trials_plot(tuned, space, place),
             )
         )
     if shares := tuned.importance.get(space.label):
@@ -58,6 +49,11 @@ def _section(tuned: Tuned, space: Space, place: int) -> str:
         figures.append((f"The best {metric} so far, by trials that ended.", chart))
     drawn = "".join(f"<figure><figcaption>{clean(said)}</figcaption>{svg}</figure>" for said, svg in figures)
     return f"<h2>{clean(space.label)}</h2>{drawn or '<p>There was nothing to choose.</p>'}"
+
+
+def trials_plot(tuned: Tuned, space: Space, place: int) -> str:
+    """Return all trials of a ranker as lines across its settings; ``place`` tells plots of one page apart."""
+    return parallel_plot(*_lines(tuned, space), title=f"Trials of {space.label}", key=f"parallel-{place}")
 
 
 def _lines(tuned: Tuned, space: Space) -> tuple[list[Scale], list[Path]]:

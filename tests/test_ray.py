@@ -33,6 +33,7 @@ from recsys.workflow import Workflow, read_config
 from worlds import content_world
 
 pytest.importorskip("ray")
+pytestmark = pytest.mark.slow  # Ray takes ten seconds and more to start, and its pipelines as long again
 
 
 def dies(number: int) -> int:
@@ -101,7 +102,6 @@ def test_who_stops_asking_gives_up_what_is_running_and_what_would_follow(team: R
     assert max(begun(tmp_path)) <= 3
 
 
-@pytest.mark.slow
 def test_a_pipeline_does_the_same_in_order_with_the_same_errors(team: Ray) -> None:
     list(team.map(doubled, [0]))  # Ray is there, and is not the pipeline's to end
     with RayData(2) as pipeline:
@@ -124,7 +124,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return Workflow(read_config(None, overrides), log=lambda message: None).train().path, root
 
 
-@pytest.mark.slow
 def test_everybodys_lists_are_the_same_file_by_ray(team: Ray, trained, tmp_path: Path, monkeypatch) -> None:
     list(team.map(doubled, [0]))
     monkeypatch.setattr(batch, "USERS", 100)
@@ -135,7 +134,6 @@ def test_everybodys_lists_are_the_same_file_by_ray(team: Ray, trained, tmp_path:
     assert len({(tmp_path / f"{name}.parquet").read_bytes() for name in ("serial", "local", "ray", "ray-data")}) == 1
 
 
-@pytest.mark.slow
 def test_a_search_finds_the_same_by_ray(team: Ray, tmp_path: Path) -> None:
     one = tuned(write_run(tmp_path / "one"), STOPS, trials=6)
     two = tuned(write_run(tmp_path / "two"), STOPS, team, trials=6)
@@ -143,7 +141,6 @@ def test_a_search_finds_the_same_by_ray(team: Ray, tmp_path: Path) -> None:
     assert two.best.key == one.best.key
 
 
-@pytest.mark.slow
 def test_an_ablation_finds_the_same_by_ray(tmp_path: Path) -> None:
     raw, found = written(tmp_path / "raw", *content_world("image")), []
     for name, executor in (("one", Serial()), ("two", Ray(2))):
@@ -153,7 +150,6 @@ def test_an_ablation_finds_the_same_by_ray(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-@pytest.mark.slow
 def test_items_have_the_same_vectors_by_ray(team: Ray, tmp_path: Path, run) -> None:
     rows = [(f"i{n}", None, "words of an item " * (n % 7) + str(n), [], None) for n in range(1100)]
     items, encoder = pl.DataFrame(rows, schema=ITEM_SCHEMA, orient="row"), make_encoder("minilm", "text", {})

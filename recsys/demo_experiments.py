@@ -1,0 +1,50 @@
+"""The demo's experiments: settings chosen on validation, and components of a run switched off."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+from recsys.ablating import Ablation
+from recsys.ablation_plan import Plan
+from recsys.ablation_report import worth_section
+from recsys.evaluation.report import Section
+from recsys.executing import Serial
+from recsys.searchfile import read_search
+from recsys.tuned import Tuned
+from recsys.tunepage import trials_plot
+from recsys.tuning import Tuning
+from recsys.workflow import Workflow
+
+FOLDER = "demo-experiments"  # below the results: what is trained here is not to be taken for the demo's rankers
+
+
+def tuning_section(workflow: Workflow) -> Section:
+    """Return the search of demo_search.toml: its best, and all trials of the ranker with several settings."""
+    root = workflow.store.root / FOLDER
+    workflow = workflow.with_settings(f"run.artifacts={json.dumps(str(root))}", "items.text='none'")
+    with resources.as_file(resources.files("recsys") / "demo_search.toml") as path:
+        search = read_search(path)
+    tuning = Tuning(workflow, search, root / "trials.journal", Serial())
+    tuning.run()
+    tuned = Tuned(tuning)
+    several = max(range(len(tuned.spaces)), key=lambda place: len(tuned.spaces[place].axes))
+    rows = [[str(value) for value in row.values()] for row in tuned.rows()]
+    told = (
+        f"{tuned.verdict} Drawn: every trial of {tuned.spaces[several].label}, the best quarter in colour. By hand: "
+        "recsys tune --search search.toml, which goes on where it was when it is killed."
+    )
+    figure = trials_plot(tuned, tuned.spaces[several], several)
+    return Section("Settings, chosen on validation", told, (list(tuned.rows()[0]), rows), figure)
+
+
+def ablation_section(artifacts: Path) -> Section:
+    """Return what the components of demo_ablation.toml are worth, two seeds each."""
+    override = f"run.artifacts={json.dumps(str(artifacts / FOLDER))}"
+    with resources.as_file(resources.files("recsys") / "demo_ablation.toml") as path:
+        plan = Plan.read(path, (override,))
+    found = Ablation.run(plan, Serial(), log=lambda message: None)
+    made = worth_section(found, found.variants[0], 0, ": a fusion of three")
+    told = f"{made.text}\n\nBy hand: recsys ablate run.toml, whose report has means, segments, costs and curves, too."
+    return Section(made.title, told, made.table, made.figure_svg)
