@@ -1,8 +1,8 @@
 """Lists for all users in one parquet file: made in parts, on several workers; interrupted, it goes on where it was.
 
-Whoever the executor is, a part is scored by ``write_part``, and its lists go from there to the disk: what comes back is
-a number of rows. A worker opens the model with its first part and keeps it. For Ray that is a Ray Data pipeline of parts
-(executor ``ray-data``), whose actors stay.
+Whoever the executor is, a part is scored by ``write_part``, and its lists go from there to the disk: what comes back
+is a number of rows. A worker opens the model with its first part and keeps it. For Ray that is a Ray Data pipeline of
+parts (executor ``ray-data``), whose actors stay.
 """
 
 from __future__ import annotations
