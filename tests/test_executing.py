@@ -132,8 +132,8 @@ class Reference:
     def get(self, reference):
         return reference[0](*reference[1])
 
-    def cancel(self, reference, force: bool) -> None:
-        pass
+    def cancel(self, reference, force: bool = False) -> None:
+        assert not force
 
 
 def test_ray_is_driven_as_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,7 @@ def test_the_next_fit_asks_the_same_process_and_one_that_died_is_started_again()
     fitted("Together")
     assert process._running[python].pid == first
     process._running[python].kill()
+    process._running[python].wait(20)
     fitted("Together")
     assert process._running[python].pid != first
 
