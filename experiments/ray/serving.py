@@ -1,0 +1,119 @@
+"""The same requests to one plain server and to two replicas on Ray Serve."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from processes import cpu_of
+
+USERS = [str(number) for number in range(1, 201)]  # of ml-100k
+SAID = 50  # things said, each followed by a list at once
+
+
+class Server:
+    """A ``recsys serve`` of the command line."""
+
+    def __init__(self, root: Path, name: str, *options: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.told, self.log = root / f"{name}.out", root / f"{name}.log"
+        command = [sys.executable, "-m", "recsys", "serve", "-q", "--artifacts", str(root / "artifacts")]
+        command += ["--set", "items.text=none", "--no-profiles", "--port", str(self.port), *options]
+        self.started = time.monotonic()
+        with self.told.open("w") as out, self.log.open("w") as err:
+            self.process = subprocess.Popen(command, stdout=out, stderr=err, start_new_session=True)
+
+    def wait(self) -> float:
+        """Return the seconds until it answered."""
+        while True:
+            if self.process.poll() is not None:
+                raise SystemExit(self.log.read_text())
+            try:
+                if self.ask("GET", "/health/ready")[0] == 200:
+                    return time.monotonic() - self.started
+            except OSError:
+                time.sleep(0.1)
+
+    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> tuple[int, Any]:
+        """Return status and answer, over a connection of its own."""
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            headers = {"content-type": "application/json"}
+            link.request(method, f"{path}?{urlencode(query)}", json.dumps(body) if body else None, headers)
+            answer = link.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            link.close()
+
+    def stop(self) -> float:
+        """Return the seconds from the signal to the end."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=120)
+        return time.monotonic() - started
+
+
+@contextmanager
+def running(root: Path, name: str, told: dict[str, Any], *options: str) -> Iterator[Server]:
+    server = Server(root, name, *options)
+    try:
+        told["ready_s"] = server.wait()
+        yield server
+        told["cpu_s"] = cpu_of(server.process.pid)
+        told["stop_s"] = server.stop()
+    finally:
+        server.process.kill()
+
+
+def lists(server: Server, told: dict[str, Any]) -> list[Any]:
+    """Ask for everybody's list, one after the other."""
+    before, started = cpu_of(server.process.pid), time.monotonic()
+    found = [server.ask("GET", "/v1/recommendations", user_id=user, k=20) for user in USERS]
+    told["lists_s"], told["lists_cpu_s"] = time.monotonic() - started, cpu_of(server.process.pid) - before
+    return found
+
+
+def said(server: Server) -> dict[str, int]:
+    """Hide the first item of a list, and ask again at once: is it still there?"""
+    found = Counter()
+    for turn in range(SAID):
+        user = USERS[turn % 5]
+        first = server.ask("GET", "/v1/recommendations", user_id=user, k=1)[1]["items"][0]["item_id"]
+        status, _ = server.ask("POST", "/v1/feedback", {"user_id": user, "item_id": first, "kind": "hide"})
+        after = server.ask("GET", "/v1/recommendations", user_id=user, k=50)[1]["items"]
+        found["refused"] += status != 201
+        found["too late"] += first in {one["item_id"] for one in after}
+    return {"said": SAID, **found}
+
+
+def measure_serving(root: Path, state: str) -> dict[str, Any]:
+    """Return what both answered, how often, and what it cost."""
+    os.environ.pop("RECSYS_KEYS", None)
+    train = [sys.executable, "-m", "recsys", "train", "-q", "--artifacts", str(root / "artifacts")]
+    subprocess.run([*train, "--set", "items.text=none"], check=True, stdout=subprocess.DEVNULL)
+    plain, ray = {}, {}
+    with running(root, "plain", plain, "--state", str(root / "plain.sqlite")) as server:
+        expected = lists(server, plain)
+    with running(root, "ray", ray, "--engine", "ray", "--replicas", "2", "--state", state) as server:
+        found = lists(server, ray)
+        time.sleep(2)  # until the log has arrived
+        ray["answered_by"] = sorted(Counter(re.findall(r"pid=(\d+)\)\S* \{.*/v1/rec", server.log.read_text())).values())
+        ray["read_your_writes"] = said(server)
+    same = sum(one == other for one, other in zip(expected, found, strict=True))
+    return {"plain": plain, "ray": ray, "requests": len(USERS), "same": same,
+            "all_200": all(status == 200 for status, _ in [*expected, *found])}  # fmt: skip
