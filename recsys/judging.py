@@ -28,6 +28,7 @@ from recsys.items import make_encoder
 from recsys.items.encoding import encode_items
 from recsys.items.sheet import Card, Row, contact_sheet
 from recsys.visualizing import Asked, Visualizing
+from recsys.visuals import ROOM
 from recsys.visuals.keywords import Keyword
 from recsys.visuals.likeness import ssim
 from recsys.visuals.perceptual import Perceptual
@@ -100,7 +101,7 @@ class Judging:
             **asdict(way), "pictures": self.settings.pictures, "seed": self.workflow.run.seed,
             "pairs": fingerprint([cases.users.tolist(), cases.others.tolist(), cases.targets.tolist()]),
             "visuals": self.workflow.config.visuals.model_dump(mode="json"), "generator": self.generator.identity(),
-            "code": [source_key(type(self.generator)), source_key(Brief), source_key(Keyword)],
+            "code": [source_key(type(self.generator), ROOM), source_key(Brief), source_key(Keyword)],
         }  # fmt: skip
 
     def _write(self, folder: Path, way: Way) -> Mapping[str, Any]:

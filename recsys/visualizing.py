@@ -19,7 +19,7 @@ from recsys.core.protocols import ItemEncoder, ReadsCatalogue, VisualGenerator
 from recsys.items import make_encoder
 from recsys.items.sheet import Card
 from recsys.profiling import Profiling
-from recsys.visuals import make_generator
+from recsys.visuals import ROOM, make_generator
 from recsys.visuals.album import SHEET, check_folder, kind_of, read_album, scores_text, slug, write_album
 from recsys.visuals.request import GeneratedVisual
 from recsys.visuals.selection import YARDSTICK, Yardstick, choose, draw
@@ -188,7 +188,7 @@ class Visualizing:
             "history": [one.item_id for one in brief.taste.history], "hidden": sorted(brief.hidden),
             "data": self.workflow.data().key, "visuals": self.settings.model_dump(mode="json"),
             "seed": self.workflow.run.seed, "generator": self.generator.identity(),
-            "code": [source_key(type(self.generator)), source_key(Yardstick), source_key(Brief)],
+            "code": [source_key(type(self.generator), ROOM), source_key(Yardstick), source_key(Brief)],
         }  # fmt: skip
         root = asked.root or self.workflow.store.root / "visualized"
         return root / f"{slug(brief.target.title)}-{fingerprint(config)[:12]}"

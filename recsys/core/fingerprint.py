@@ -78,44 +78,48 @@ def _read(path: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def source_key(kind: type) -> str:
+def source_key(kind: type, *rooms: str) -> str:
     """Return a hash of the code that a plug-in is made of: changed code is another result.
 
-    That is its own file and, of this package, what it imports below ``rankers``, ``items`` and ``graph``, the values
-    that flow between them, and what those import. Registries (``__init__``) are left out: one more name in them
-    changes nobody's numbers. For other code see ``schema`` of ``ArtifactStore.build``.
+    That is its own file and, of this package, what it imports, at once or later, below ``rankers``, ``items`` and
+    ``graph``, the values that flow between them, and what those import. Registries (``__init__``) are left out: one
+    more name in them changes nobody's numbers. For other code see ``schema`` of ``ArtifactStore.build``.
+
+    Args:
+        kind: its class.
+        rooms: prefixes of further modules that its results rest on, such as ``"recsys.visuals."``.
     """
     try:
         own = inspect.getsource(inspect.getmodule(kind))
     except (OSError, TypeError):
         return "no source"  # typed in at a prompt
     total = hashlib.sha256(own.encode())
-    for module, source in sorted(_shared_sources(own, kind.__module__).items()):
+    for module, source in sorted(_shared_sources(own, kind.__module__, (*SHARED, *rooms)).items()):
         total.update(f"\x00{module}\x00{source}".encode())
     return total.hexdigest()[:16]
 
 
-def _shared_sources(source: str, own: str) -> dict[str, str]:
+def _shared_sources(source: str, own: str, rooms: tuple[str, ...]) -> dict[str, str]:
     """Return the code of all modules that ``source``, of module ``own``, rests on, by name."""
     found: dict[str, str] = {}
     waiting = [source]
     while waiting:
-        for module in _imported(waiting.pop()):
+        for module in _imported(waiting.pop(), rooms):
             if module != own and module not in found and (text := _module_source(module)):
                 found[module] = text
                 waiting.append(text)
     return found
 
 
-def _imported(source: str) -> set[str]:
-    """Return the modules below ``SHARED`` that ``source`` imports, anywhere in it; among them may be mere names."""
+def _imported(source: str, rooms: tuple[str, ...]) -> set[str]:
+    """Return the modules below ``rooms`` that ``source`` imports, anywhere in it; among them may be mere names."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name.startswith(SHARED)}
+    return {name for name in found if name.startswith(rooms)}
 
 
 @functools.cache  # as it was when this process first asked: edits made since are not what runs in it

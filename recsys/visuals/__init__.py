@@ -16,6 +16,7 @@ NAMES = {
     "prior": "recsys.visuals.generators.prior:PriorGenerator",
 }
 GENERATORS = Registry("visual generator", NAMES)
+ROOM = "recsys.visuals."  # where the code lies that pictures rest on, beyond a generator's own file
 
 
 def make_generator(name: str, options: Mapping[str, Any]) -> VisualGenerator:

@@ -12,6 +12,8 @@ import pytest
 from recsys.core import fingerprint
 from recsys.core.fingerprint import source_key
 from recsys.rankers.vbpr import VBPR
+from recsys.visuals import ROOM
+from recsys.visuals.generators.embedded import EmbeddedGenerator
 
 PLUG_IN = """
 from recsys.rankers import near as other_name
@@ -97,6 +99,17 @@ def test_the_rankers_of_the_package_rest_on_what_they_import(monkeypatch: pytest
         assert source_key(VBPR) != before, module
     monkeypatch.setattr(fingerprint, "_module_source", lambda name: true(name) + "#" * ("mmssl" in name))
     assert source_key(VBPR) == before
+
+
+@pytest.mark.parametrize("name", ["balance", "selection", "autoencoder", "flow", "eye"])
+def test_pictures_rest_on_what_their_generator_imports_while_it_draws(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    before, true = source_key(EmbeddedGenerator, ROOM), fingerprint._module_source
+    monkeypatch.setattr(
+        fingerprint, "_module_source", lambda module: true(module) + "#" * (module == f"recsys.visuals.{name}")
+    )
+    assert source_key(EmbeddedGenerator, ROOM) != before
 
 
 def test_a_class_typed_in_at_a_prompt_has_no_source() -> None:
