@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -202,9 +202,11 @@ class Workflow:
     Attributes:
         aside: a word that rankers trained by it have as their kind and after their name, so that ``open_ranker`` and
             ``recommend`` never mean one that was trained for a measurement alone; empty: ``"ranker"``.
+        spread: ``map`` of an executor, which then encodes items; ``None``: this process does. No key depends on it.
     """
 
     aside: str = ""
+    spread: Callable[..., Any] | None = None
 
     def __init__(self, config: RunConfig, *, progress: bool = False, log: Callable[[str], None] = to_stderr) -> None:
         self.config = config
@@ -336,6 +338,7 @@ class Workflow:
         import numpy as np
 
         from recsys.items.encoding import ENCODING, encode_items, has
+        from recsys.items.parts import encode_items_by
 
         table, parents = self.dataset.item_table, [self.data()]
         if described:
@@ -355,7 +358,8 @@ class Workflow:
         def write(folder: Path) -> dict[str, Any]:
             check_device(self.config.run.device)
             cache = self.store.root / "vectors" / f"{name.replace(':', '-')}-{fingerprint(config)[:12]}"
-            made = encode_items(table, encoder, modality, cache, run=self.run)
+            encoding = partial(encode_items_by, self.spread) if self.spread else encode_items
+            made = encoding(table, encoder, modality, cache, run=self.run)
             np.save(folder / f"{modality}.npy", made.vectors, allow_pickle=False)
             present = ~np.isnan(made.vectors).any(axis=1) if made.vectors.shape[1] else np.zeros(len(table), bool)
             return {

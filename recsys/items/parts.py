@@ -14,7 +14,8 @@ from recsys.core.protocols import ItemEncoder
 from recsys.core.runtime import Run
 from recsys.items.encoding import Encoded, encode_items
 
-ROWS = {"text": 1024, "image": 256}  # of a part: some seconds of work
+ROWS = {"text": 256, "image": 64}  # of a part, at least: seconds of work, and one write
+PARTS = 256  # at most: each reads what is kept already, which grows with the table
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]  # an executor's ``map``
 
 
@@ -44,11 +45,12 @@ def encode_items_by(
 ) -> Encoded:
     """Encode one modality of all items as ``encode_items`` does, by several workers.
 
-    Vectors are those of one worker but for rounding, because batches differ (below 1e-6 by the encoders here). Equal
-    contents are encoded once a part, and what is kept already not again. Interrupted, it goes on where it was.
+    Vectors are those of one worker but for rounding, because batches differ (below 1e-6 by the encoders here). They
+    do not depend on who works, or how many, because parts do not. Equal contents are encoded once a part (twice where
+    two workers meet one at once), and what is kept already not again. Interrupted, it goes on where it was.
 
     Args:
-        spread: ``map`` of an executor; what it raises goes through.
+        spread: ``map`` of an executor; what it raises goes through. It is not called where there are no items.
         items, encoder, modality, cache, run: see ``encode_items``.
 
     Raises:
@@ -56,10 +58,12 @@ def encode_items_by(
     """
     parts = [
         Part(some, type(encoder), encoder.settings.model_dump_json(), modality, str(cache), run.seed, run.device)
-        for some in items.iter_slices(ROWS[modality])
+        for some in items.iter_slices(max(ROWS[modality], -(-len(items) // PARTS)))
     ]
-    fresh = sum(run.bar(spread(encode_part, parts), f"encode {modality}", total=len(parts)))
-    made = encode_items(items, encoder, modality, cache, run=run)  # all is known now: it reads, counts and gathers
+    done = spread(encode_part, parts) if parts else iter(())
+    fresh = sum(run.bar(done, f"encode {modality}, parts", total=len(parts)))
+    quiet = replace(run, progress=False)
+    made = encode_items(items, encoder, modality, cache, run=quiet)  # all is known now: it reads, counts and gathers
     return replace(made, fresh=fresh + made.fresh)
 
 
