@@ -124,7 +124,7 @@ class RayData(Ray):
 
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what goes wrong is raised, once
         data = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Worker, fn_constructor_args=(os.getcwd(), function), num_cpus=1, ray_remote_args_fn=_lives,
+            _Worker, fn_constructor_args=(os.getcwd(), function), num_cpus=1, **_lives(),
             compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(rows))),
         )  # fmt: skip
         data.context.execution_options.preserve_order = True
