@@ -11,7 +11,7 @@ from torch import nn
 
 from recsys.core.runtime import Run
 from recsys.items import make_encoder
-from recsys.visuals.balance import BalanceGuidance
+from recsys.visuals.balance import BalanceGuidance, viewed
 from recsys.visuals.conditions import Conditions
 from recsys.visuals.eye import Eye
 from recsys.visuals.flow import SamplerSettings, sample
@@ -99,6 +99,35 @@ def test_sampling_follows_the_move_and_no_move_is_none() -> None:
 
     assert drawn(noted).allclose(plain + 0.5, atol=1e-5)
     assert shares == pytest.approx([1 - step / 8 for step in range(8)])
+
+
+def test_a_view_is_a_part_of_the_picture_mirrored_or_not_and_none_is_the_whole() -> None:
+    pictures = torch.arange(40 * 60.0).reshape(1, 1, 60, 40).expand(2, 3, 60, 40)
+    assert viewed(pictures, 0.0, 1).equal(pictures)
+    sides, mirrored = set(), 0
+    for seed in range(40):
+        part = viewed(pictures, 1.0, seed)
+        assert part.equal(viewed(pictures, 1.0, seed))
+        step = part[0, 0, 0, 1] - part[0, 0, 0, 0]
+        assert (part[:, :, 1:] - part[:, :, :-1] == 40).all()  # rows follow each other, and so do columns
+        assert (part[..., 1:] - part[..., :-1] == step).all()
+        sides.add(tuple(part.shape[2:]))
+        mirrored += int(step == -1)
+    assert 10 < mirrored < 30
+    assert min(sides) >= (45, 30)
+    assert max(sides) <= (60, 40)
+    assert len(sides) > 8
+    assert all(viewed(pictures, 0.1, seed).shape[2] >= 58 for seed in range(20))
+
+
+def test_steps_that_see_parts_move_nothing_outside_of_them() -> None:
+    target, liked = np.zeros(3), RED[None]
+    whole = BalanceGuidance(Colour(), Colour(), Yardstick(None, liked, target), 1.0, 0.3)
+    part = BalanceGuidance(Colour(), Colour(), Yardstick(None, liked, target), 1.0, 0.3, views=1.0)
+    before = torch.rand(1, 3, 24, 16, generator=torch.Generator().manual_seed(3))
+    lefts = [0.2, 0.4, 0.6, 0.8]
+    still = [[(move(before, left) == before).all(dim=1).any().item() for left in lefts] for move in (whole, part)]
+    assert still == [[False] * 4, [True] * 4]
 
 
 @torch.no_grad()

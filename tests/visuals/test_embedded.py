@@ -89,6 +89,21 @@ def test_the_balance_guides_and_reads_only_what_is_not_left_out(folder, run) -> 
     assert np.abs(np.asarray(bare.image, dtype=int) - drawn(own, without=["all"])).max() == 0
 
 
+def test_steps_lead_further_beyond_the_dial_s_middle_alone(folder, run) -> None:
+    own = {"weights": str(folder), "steps": 2, "eye": 64, "balance": 0.3, "lean": 0.8}
+    further, plain = (make_generator("embedded", {**own, **more}) for more in (
+        {"reach": 3.0, "views": 0.5}, {"reach": 1.0, "views": 0.0}
+    ))  # fmt: skip
+    assert further.moves(0.5) == pytest.approx((0.4, 0.3, 0.0))
+    assert further.moves(0.75) == pytest.approx((0.675, 0.6, 0.25))
+    assert further.moves(1.0) == pytest.approx((1.0, 0.9, 0.5))
+    same = []
+    for dial in (0.5, 0.9):
+        one, other = (generator.generate(item(), TASTE, n=1, dial=dial, run=run)[0] for generator in (further, plain))
+        same.append(one.image.tobytes() == other.image.tobytes())
+    assert same == [True, False]
+
+
 def test_missing_damaged_and_mixed_weights_are_named(folder, tmp_path, run) -> None:
     empty = make_generator("embedded", {"weights": str(tmp_path)})
     with pytest.raises(ArtifactError, match="Install"):

@@ -34,6 +34,10 @@ class EmbeddedSettings(BaseSettings):
         0.3, ge=0, description="How far steps lead to what is chosen, the balance of taste and item; 0: no guidance."
     )
     lean: float = Field(0.9, ge=0, le=1, description="The balance that it leads to, in dials: at 1 the dial's own.")
+    reach: float = Field(2.0, ge=1, description="How many times as far steps lead at the dial's 1; up to .5: once.")
+    views: float = Field(
+        1.0, ge=0, le=1, description="How often steps see parts, mirrored, at the dial's 1; to .5: never."
+    )
     eye: int = Field(160, ge=32, le=512, description="Side of the picture that this guidance looks at; fewer: quicker.")
     history: int = Field(4, ge=1, description="Pictures of the history that are looked at.")
     keywords: int = Field(6, ge=1, description="Keywords that are read.")
@@ -50,7 +54,7 @@ class EmbeddedGenerator:
     """A flow-matching transformer over a small autoencoder, learned from film posters (experiments/poster_generator).
 
     The dial goes from the item to the taste: pictures begin further from the item's own, the taste guides more, and
-    each step leads to a better balance of both, as the picture encoder sees them.
+    each step leads to a better balance of both, as the picture encoder sees them; beyond the dial's middle further.
     """
 
     Settings = EmbeddedSettings
@@ -124,7 +128,7 @@ class EmbeddedGenerator:
         told = {
             "keywords": dict(taste.keywords), "history": [one.item_id for one in taste.history],
             "strength": strength, "guidance": self.sampler(dial).guidance, "pull": self.sampler(dial).pull,
-            "balance": self.settings.balance,
+            "balance": dict(zip(("dial", "length", "views"), self.moves(dial), strict=True)),
         }  # fmt: skip
         return [
             GeneratedVisual(image, target.item_id, seed, dial, self.identity(), told)
@@ -146,8 +150,16 @@ class EmbeddedGenerator:
             shown, known, lambda pictures: encoder.encode(pictures, "image", run=run), self._weights.space.picture_mean
         )
         eye = self._eye.to(run.torch_device())
-        dial *= self.settings.lean
-        return BalanceGuidance(self._weights.autoencoder, eye, yardstick, dial, self.settings.balance)
+        return BalanceGuidance(self._weights.autoencoder, eye, yardstick, *self.moves(dial))
+
+    def moves(self, dial: float) -> tuple[float, float, float]:
+        """Return the balance that steps lead to, how far, and how often they see parts of the picture alone.
+
+        Up to the dial's middle the item is to stay what it is; beyond, all three grow evenly.
+        """
+        chosen, beyond = self.settings, max(0.0, 2 * dial - 1)
+        lean = chosen.lean + beyond * (1 - chosen.lean)
+        return lean * dial, chosen.balance * (1 + beyond * (chosen.reach - 1)), chosen.views * beyond
 
     @cached_property
     def _eye(self) -> Any:
