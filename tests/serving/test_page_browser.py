@@ -241,8 +241,9 @@ def test_200_texts_that_want_to_be_markup_stay_texts(browser: Chromium, server: 
         browser.press("Escape")
     for text in texts[::40]:
         browser.run(f"location.hash = {json.dumps('#u=' + quote(text + ' ', safe=''))}")
-        browser.wait("!document.querySelector('#welcome').hidden && document.querySelector('.fault')")
+        browser.wait(f"!document.querySelector('#welcome').hidden && document.querySelector('.fault') && {QUIET}")
         browser.click(".fault button")
+        browser.wait("!document.querySelector('.fault')")
     check_nothing_foreign(browser, server.address)
     print(
         f"\n{len(titles)} titles, {len(texts)} people and {len(statements)} statements of markup: "
