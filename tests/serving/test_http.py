@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from served import World
 
 from recsys.serving.catalogue import Catalogue
 from recsys.serving.http.app import create_app
+from recsys.serving.http.context import context
 from recsys.serving.http.guard import Limits
 from recsys.serving.people import UnknownItemError
 from recsys.serving.state.store import NewItem
@@ -78,6 +80,18 @@ class TestLists:
     def test_a_session(self, client, world) -> None:
         found = ids(client.post("/v1/recommendations", json={"history": ["i2", "i6", "i10"], "k": 5}))
         assert set(found) <= world.block(2) - {"i2", "i6", "i10"}
+
+    def test_a_query_and_a_body_ask_alike(self, client) -> None:
+        schema = client.get("/openapi.json").json()
+        asked = {one["name"]: one["schema"] for one in schema["paths"]["/v1/recommendations"]["get"]["parameters"]}
+        body = schema["components"]["schemas"]["SessionBody"]["properties"]
+        assert set(asked) - {"user_id"} == set(body) - {"history"}
+        assert all(asked[name]["description"] == body[name]["description"] for name in set(body) - {"history"})
+        found = client.get("/v1/recommendations", params={"user_id": "u1", "k": 3, "unheard-of": 1})
+        assert len(ids(found)) == 3
+
+    def test_no_thread_is_waited_for_to_find_what_routes_work_with(self) -> None:
+        assert inspect.iscoroutinefunction(context)
 
     def test_filters_lists_and_what_is_not_understood(self, client, world) -> None:
         assert set(listed(client, k=5, only=["i2", "i3"])) == {"i2", "i3"}

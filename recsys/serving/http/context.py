@@ -123,6 +123,6 @@ def json_response(content: Any, status: int = 200) -> Response:
     return Response(to_json(content), status, media_type="application/json")
 
 
-def context(request: Request) -> Context:
-    """Return what the routes of a request work with."""
+async def context(request: Request) -> Context:
+    """Return what the routes of a request work with; not async, it would wait for a thread of the pool each time."""
     return request.app.state.recsys

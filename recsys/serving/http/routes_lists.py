@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from recsys.serving.http.context import Context, context, json_response
-from recsys.serving.http.schemas import By, Filters, Id, ItemBody, ListBody, SessionBody, WhyBody
+from recsys.serving.http.schemas import By, Id, ItemBody, ListBody, ListWish, SessionBody, UserQuery, WhyBody
 from recsys.serving.service import Listed, Wanted
 
 router = APIRouter(prefix="/v1", tags=["lists"])
 Here = Annotated[Context, Depends(context)]
 K = Annotated[int, Query(ge=1, le=500, description="How many.")]
-Name = Annotated[str, Query(max_length=100, description="Variant that answers; empty: the one of this user.")]
 Who = Annotated[Id, Query(description="For whom.")]
 Which = Annotated[Id, Query(description="Of the item.")]
 
 
 @router.get("/recommendations", response_model=ListBody)
-async def recommendations(
-    here: Here, user_id: Who, k: K = 20,
-    filter: Annotated[Filters, Query(description="Such as genre:Comedy: see /v1/filters.")] = [],  # noqa: B006
-    only: Annotated[list[Id], Query(max_length=1000, description="Ids to choose among; none: all.")] = [],  # noqa: B006
-    never: Annotated[list[Id], Query(max_length=1000, description="Ids not to show.")] = [],  # noqa: B006
-    diversity: Annotated[float, Query(ge=0, le=1, description="0: the ranker's order; 1: as unlike as can be.")] = 0.0,
-    reasons: Annotated[bool, Query(description="Say why.")] = True, model: Name = "",
-) -> Response:  # fmt: skip
+async def recommendations(here: Here, query: Annotated[UserQuery, Query()]) -> Response:
     """The best items for a user that the user does not have yet, with reasons.
 
     Filters such as `genre:Comedy`, `!genre:Horror`, `year>=1990`; several of one kind: any of them.
     """
-    wanted = Wanted(user_id, (), k, filter, only, never, diversity, reasons, model)
-    return _list(here, await here.service.recommend(wanted))
+    return _list(here, await here.service.recommend(_wanted(query, user_id=query.user_id)))
 
 
 @router.post("/recommendations", response_model=ListBody)
 async def session(here: Here, body: SessionBody) -> Response:
     """The best items for somebody of whom only a few likes are known; nothing is kept."""
-    wanted = Wanted(
-        None, body.history, body.k, body.filter, body.only, body.never, body.diversity, body.reasons, body.model
-    )
-    return _list(here, await here.service.recommend(wanted))
+    return _list(here, await here.service.recommend(_wanted(body, history=body.history)))
 
 
 @router.get("/why", response_model=WhyBody)
@@ -59,6 +47,13 @@ async def similar(
     if by == "taste":
         return json_response(await here.service.similar(item_id, k))
     return await here.offered("finder", "like", item_id, by, k)
+
+
+def _wanted(wish: ListWish, **whom: Any) -> Wanted:
+    return Wanted(
+        **whom, k=wish.k, filters=wish.filter, only=wish.only, never=wish.never, diversity=wish.diversity,
+        reasons=wish.reasons, model=wish.model,
+    )  # fmt: skip
 
 
 def _list(here: Context, made: Listed) -> Response:

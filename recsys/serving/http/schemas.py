@@ -89,17 +89,30 @@ class ListBody(BaseModel):
     key: str = Field(description="Of the trained artifact it stands for.")
 
 
-class SessionBody(Body):
+class ListWish(BaseModel):
+    """What kind of list is asked for: the same in a query and in a body."""
+
+    k: int = Field(20, ge=1, le=500, description="How many.")
+    filter: Filters = Field([], description="Such as genre:Comedy, !genre:Horror or year>=1990: see /v1/filters.")
+    only: Ids = Field([], description="Ids of items among which to choose; none: all.")
+    never: Ids = Field([], description="Ids of items not to show.")
+    diversity: float = Field(0.0, ge=0, le=1, description="0: the ranker's order; 1: as unlike as can be.")
+    reasons: bool = Field(True, description="Say why.")
+    model: Annotated[str, Field(max_length=100), AfterValidator(_writable)] = Field(
+        "", description="Variant that answers; empty: the one of this user."
+    )
+
+
+class UserQuery(ListWish):
+    """A list for a user; as one model, for a query's parameters cost more when each is checked alone."""
+
+    user_id: Id = Field(description="For whom.")
+
+
+class SessionBody(Body, ListWish):
     """A list for somebody of whom only a few likes are known."""
 
     history: Ids = Field(description="Ids of items, oldest first.")
-    k: int = Field(20, ge=1, le=500)
-    filter: Filters = Field([], description="Such as genre:Comedy, !genre:Horror or year>=1990.")
-    only: Ids = Field([], description="Ids among which to choose; none: all.")
-    never: Ids = []
-    diversity: float = Field(0.0, ge=0, le=1, description="0: the ranker's order.")
-    reasons: bool = True
-    model: Annotated[str, Field(max_length=100), AfterValidator(_writable)] = ""
 
 
 class FeedbackBody(Body):
