@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from recsys.core.errors import RecsysError
 
+STOPPING = "the server is stopping"
 Asked, Answer = TypeVar("Asked"), TypeVar("Answer")
 
 
@@ -24,6 +26,8 @@ class OverloadedError(RecsysError):
 class Batcher(Generic[Asked, Answer]):
     """Collects what arrives while a batch is being answered, and answers it as the next; nobody waits for company.
 
+    Its one thread takes the next batch itself: it has not to wait for an event loop that is busy with other requests.
+
     Args:
         answer: a batch to as many answers; called in one thread.
         largest: batch at most.
@@ -36,29 +40,30 @@ class Batcher(Generic[Asked, Answer]):
         patience: float = 5.0,
     ) -> None:  # fmt: skip
         self.answer, self.largest, self.waiting, self.patience = answer, largest, waiting, patience
-        self._queue: deque[tuple[Asked, asyncio.Future]] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ranker")
-        self._working = False
+        self._queue: SimpleQueue[tuple[Asked, asyncio.Future] | None] = SimpleQueue()  # none: the end
+        self._thread = threading.Thread(target=self._work, name="ranker", daemon=True)
+        self._closed = False
 
     def __len__(self) -> int:
         """How many requests wait."""
-        return len(self._queue)
+        return self._queue.qsize()
 
     async def ask(self, asked: Asked) -> Answer:
         """Return the answer.
 
         Raises:
-            OverloadedError: too many wait, or it took too long.
+            OverloadedError: too many wait, it took too long, or the server is stopping.
         """
-        if len(self._queue) >= self.waiting:
-            raise OverloadedError("recommendations", f"{len(self._queue)} requests wait already")
+        if self._closed:
+            raise OverloadedError("recommendations", STOPPING)
+        if len(self) >= self.waiting:
+            raise OverloadedError("recommendations", f"{len(self)} requests wait already")
+        if not self._thread.ident:
+            self._thread.start()
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._queue.append((asked, future))
-        if not self._working:
-            self._working = True
-            self._begin(loop)
-        late = loop.call_later(self.patience, self._give_up, future)
+        self._queue.put((asked, future))
+        late = loop.call_later(self.patience, _refuse, future, f"no answer within {self.patience:g} s")
         try:
             return await future
         finally:
@@ -66,36 +71,60 @@ class Batcher(Generic[Asked, Answer]):
 
     def close(self) -> None:
         """Let the batch that is being answered end, and refuse the rest."""
-        while self._queue:
-            self._refuse(self._queue.popleft()[1], "the server is stopping")
-        self._thread.shutdown(wait=True)
+        self._closed = True
+        for _, future in self._taken(self._queue.qsize()):
+            _refuse(future, STOPPING)
+        self._queue.put(None)
+        if self._thread.ident:
+            self._thread.join()
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        batch = []
-        while self._queue and len(batch) < self.largest:
-            entry = self._queue.popleft()
-            if not entry[1].done():  # given up, or its client is gone
-                batch.append(entry)
-        if not batch:
-            self._working = False
-            return
-        work = loop.run_in_executor(self._thread, self.answer, [asked for asked, _ in batch])
-        work.add_done_callback(lambda done: self._end(loop, [future for _, future in batch], done))
+    def _work(self) -> None:
+        while self._answered(self._queue.get()):  # keeps nothing of a batch while it waits for the next
+            pass
 
-    def _end(self, loop: asyncio.AbstractEventLoop, futures: Sequence[asyncio.Future], done: asyncio.Future) -> None:
-        self._begin(loop)  # the thread works on while answers are sent
-        error = done.exception()
-        for place, future in enumerate(futures):
-            if future.done():
-                continue
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(done.result()[place])
+    def _answered(self, first: tuple[Asked, asyncio.Future] | None) -> bool:
+        """Answer a batch; return whether there is to be another."""
+        if first is None:
+            return False
+        batch = [one for one in (first, *self._taken(self.largest - 1)) if not one[1].done()]
+        if batch:  # else all were given up, or their clients are gone
+            asked, futures = zip(*batch, strict=True)
+            try:
+                _send(list(zip(futures, self.answer(asked), strict=True)), None)
+            except Exception as error:  # whatever it is, those who asked are told, and the next are answered
+                _send([(future, None) for future in futures], error)
+        return True
 
-    def _give_up(self, future: asyncio.Future) -> None:
-        self._refuse(future, f"no answer within {self.patience:g} s")
+    def _taken(self, most: int) -> list[tuple[Asked, asyncio.Future]]:
+        """Return what waits, ``most`` at most, without waiting for more."""
+        found = []
+        with suppress(Empty):
+            while len(found) < most:
+                entry = self._queue.get_nowait()
+                if entry is None:
+                    self._queue.put(None)
+                    break
+                found.append(entry)
+        return found
 
-    def _refuse(self, future: asyncio.Future, cause: str) -> None:
-        if not future.done():
-            future.set_exception(OverloadedError("recommendations", cause))
+
+def _send(told: Sequence[tuple[asyncio.Future, object]], error: Exception | None) -> None:
+    for loop in {future.get_loop() for future, _ in told}:
+        mine = [one for one in told if one[0].get_loop() is loop]
+        with suppress(RuntimeError):  # the loop was closed: nobody is there to be told
+            loop.call_soon_threadsafe(_tell, mine, error)
+
+
+def _tell(told: Sequence[tuple[asyncio.Future, object]], error: Exception | None) -> None:
+    for future, answer in told:
+        if future.done():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(answer)
+
+
+def _refuse(future: asyncio.Future, cause: str) -> None:
+    if not future.done():
+        future.set_exception(OverloadedError("recommendations", cause))

@@ -41,7 +41,7 @@ class Wish:
     reasons: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen, as its kind
 class Line(Recommendation):
     """An item of a list; ``fresh``: it came after training."""
 
@@ -143,8 +143,8 @@ class Engine:
         """Return scores of all items for each person, float32 ``[n, n_items + n_fresh]``."""
         query = self._query(people)
         scores, able = self._scored(query)
-        blank = query.undecided(scores) | ~able
-        if blank.any():  # nothing to go on: what most people take
+        if not (able.all() and all(len(one.history) for one in people)):
+            blank = query.undecided(scores) | ~able  # nothing to go on: what most people take
             scores = np.where(blank[:, None], self.recommender.known.item_counts.astype(np.float32), scores)
         scores = self._less_disliked(scores, people)
         for row, one in enumerate(people):

@@ -32,7 +32,7 @@ class Reason:
     share: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: as above
 class Recommendation:
     """One line of a list."""
 
@@ -235,7 +235,7 @@ class Recommender:
     def _named(self, history: np.ndarray, parts: np.ndarray, word: str, *, exact: bool) -> list[tuple[Reason, ...]]:
         """Return reasons for each row of ``parts``, ``[n, len(history)]``: the history's items with the largest."""
         order = np.argsort(-parts, axis=1, kind="stable")[:, :N_REASONS]
-        values, places = np.take_along_axis(parts, order, axis=1).tolist(), history[order].tolist()
+        values, places = parts[np.arange(len(parts))[:, None], order].tolist(), history[order].tolist()
         titles, ids = self.dataset.all_titles, self.dataset.items.texts
         if exact:
             told = lambda item, part: Reason(f"{word} {titles[item]} ({part:.0%})", ids[item], part)  # noqa: E731

@@ -58,7 +58,7 @@ class Listed:
         shadowed: share of the list that the shadow variant lists, too; none: there is no shadow.
     """
 
-    lines: Sequence[Line]
+    lines: list[Line]
     model: str
     key: str
     shadowed: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 
 import pytest
 
@@ -12,18 +13,21 @@ from recsys.serving.batching import Batcher, OverloadedError
 
 def test_what_arrives_together_is_answered_together() -> None:
     sizes: list[int] = []
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
 
     def answer(asked):
-        if not sizes:
-            gate.wait(5)
         sizes.append(len(asked))
+        begun.set()
+        gate.wait(5)
         return [one * 10 for one in asked]
 
     async def main():
         batcher = Batcher(answer, largest=4)
-        tasks = [asyncio.create_task(batcher.ask(number)) for number in range(7)]
+        tasks = [asyncio.create_task(batcher.ask(0))]
+        await asyncio.to_thread(begun.wait, 5)
+        tasks += [asyncio.create_task(batcher.ask(number)) for number in range(1, 7)]
         await asyncio.sleep(0.05)
+        assert len(batcher) == 6
         gate.set()
         found = await asyncio.gather(*tasks)
         batcher.close()
@@ -34,15 +38,18 @@ def test_what_arrives_together_is_answered_together() -> None:
 
 
 def test_too_many_are_refused_at_once_and_late_ones_are_given_up() -> None:
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
 
     def answer(asked):
+        begun.set()
         gate.wait(5)
         return asked
 
     async def main():
         batcher = Batcher(answer, waiting=2, patience=0.2)
-        tasks = [asyncio.create_task(batcher.ask(number)) for number in range(4)]
+        tasks = [asyncio.create_task(batcher.ask(0))]
+        await asyncio.to_thread(begun.wait, 5)
+        tasks += [asyncio.create_task(batcher.ask(number)) for number in range(1, 4)]
         results = await asyncio.gather(*tasks, return_exceptions=True)
         gate.set()
         batcher.close()
@@ -70,3 +77,66 @@ def test_an_error_reaches_those_who_asked_and_the_next_are_answered() -> None:
         return found
 
     assert asyncio.run(main()) == "good"
+
+
+def test_an_answer_of_the_wrong_length_is_an_error_and_not_the_end() -> None:
+    async def main():
+        batcher = Batcher(lambda asked: [*asked, "one too many"] if "bad" in asked else asked)
+        with pytest.raises(ValueError, match="longer"):
+            await batcher.ask("bad")
+        found = await batcher.ask("good")
+        batcher.close()
+        return found
+
+    assert asyncio.run(main()) == "good"
+
+
+def test_who_waits_when_it_closes_is_refused_and_who_is_being_answered_is_not() -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def answer(asked):
+        begun.set()
+        gate.wait(5)
+        return asked
+
+    async def main():
+        batcher = Batcher(answer)
+        first = asyncio.create_task(batcher.ask("first"))
+        await asyncio.to_thread(begun.wait, 5)
+        second = asyncio.create_task(batcher.ask("second"))
+        await asyncio.sleep(0.05)
+        threading.Timer(0.1, gate.set).start()
+        batcher.close()
+        results = await asyncio.gather(first, second, return_exceptions=True)
+        with pytest.raises(OverloadedError, match="stopping"):
+            await batcher.ask("third")
+        return results
+
+    found, refused = asyncio.run(main())
+    assert found == "first"
+    assert isinstance(refused, OverloadedError)
+
+
+def test_one_service_answers_in_one_event_loop_after_another() -> None:
+    batcher = Batcher(lambda asked: asked)
+    assert [asyncio.run(batcher.ask(number)) for number in range(3)] == [0, 1, 2]
+    batcher.close()
+
+
+def test_nothing_of_a_batch_is_kept_when_it_is_answered() -> None:
+    class Asked:
+        pass
+
+    async def main():
+        batcher, asked = Batcher(lambda batch: [None] * len(batch)), Asked()
+        left = weakref.ref(asked)
+        await batcher.ask(asked)
+        del asked
+        for _ in range(50):
+            if left() is None:
+                break
+            await asyncio.sleep(0.02)
+        batcher.close()
+        return left()
+
+    assert asyncio.run(main()) is None  # it holds a ranker, which may be taken out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -118,9 +119,9 @@ class Context:
         return found
 
 
-def json_response(content: Any, status: int = 200) -> Response:
-    """Return plain values and dataclasses as JSON."""
-    return Response(to_json(content), status, media_type="application/json")
+def json_response(content: Any, status: int = 200, write: Callable[[Any], bytes] = to_json) -> Response:
+    """Return plain values and dataclasses as JSON; ``write`` may know more of what it is given."""
+    return Response(write(content), status, media_type="application/json")
 
 
 async def context(request: Request) -> Context:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hmac
-import json
+import os
 import sys
 import time
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,7 +101,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         started, status, self.open = time.perf_counter(), 500, self.open + 1
-        request = uuid.uuid4().hex[:16]
+        request = os.urandom(8).hex()
         body = _Counted(self, receive, self._largest(scope))
 
         async def sending(message: MutableMapping[str, Any]) -> None:
@@ -126,12 +125,9 @@ class Guard:
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - started
             self.metrics.request(scope["method"], route, status, seconds)
-            self.log(
-                json.dumps(
-                    {"time": round(time.time(), 3), "request": request, "method": scope["method"], "route": route,
-                     "status": status, "ms": round(1000 * seconds, 2)}
-                )
-            )  # fmt: skip
+            told = {"time": round(time.time(), 3), "request": request, "method": scope["method"], "route": route,
+                    "status": status, "ms": round(1000 * seconds, 2)}  # fmt: skip
+            self.log(to_json(told).decode())
 
     def _refusal(self, scope: Scope) -> tuple[Any, ...] | None:
         """Return status, thing, cause and remedy (and seconds to wait) of a request that goes no further."""

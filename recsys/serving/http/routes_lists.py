@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import TypeAdapter
 from starlette.responses import Response
 
+from recsys.serving.engine import Line
 from recsys.serving.http.context import Context, context, json_response
 from recsys.serving.http.schemas import By, Id, ItemBody, ListBody, ListWish, SessionBody, UserQuery, WhyBody
 from recsys.serving.service import Listed, Wanted
@@ -16,6 +19,18 @@ Here = Annotated[Context, Depends(context)]
 K = Annotated[int, Query(ge=1, le=500, description="How many.")]
 Who = Annotated[Id, Query(description="For whom.")]
 Which = Annotated[Id, Query(description="Of the item.")]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a list is on the wire."""
+
+    items: list[Line]
+    model: str
+    key: str
+
+
+WRITER = TypeAdapter(_Answer)  # knows what it writes, and need not look at each of its eighty parts
 
 
 @router.get("/recommendations", response_model=ListBody)
@@ -58,4 +73,4 @@ def _wanted(wish: ListWish, **whom: Any) -> Wanted:
 
 def _list(here: Context, made: Listed) -> Response:
     here.metrics.listed(made.model, made.shadowed)
-    return json_response({"items": made.lines, "model": made.model, "key": made.key})
+    return json_response(_Answer(made.lines, made.model, made.key), write=WRITER.dump_json)
