@@ -131,33 +131,42 @@ STAGES: dict[str, Stage] = {
     "split": Stage(lambda w: data(w) + 60 * w.kept, {"kept log2 kept": lambda w: w.kept * log2(w.kept)}, "one"),
     "graph": Stage(graph, {"edges": lambda w: w.edges}, "one"),
     "lightgcn_softmax_epoch": Stage(
-        training, {"steps x edges": lambda w: w.steps * w.edges, "users x items": lambda w: w.users * w.items}, "PyTorch"
+        training,
+        {"steps x edges": lambda w: w.steps * w.edges, "users x items": lambda w: w.users * w.items},
+        "PyTorch",
     ),
     "lightgcn_bpr_epoch": Stage(
-        pairs, {"steps x edges": lambda w: BPR_STEPS * w.edges, "pairs log2 pairs": lambda w: w.train * log2(w.train)},
+        pairs,
+        {"steps x edges": lambda w: BPR_STEPS * w.edges, "pairs log2 pairs": lambda w: w.train * log2(w.train)},
         "PyTorch",
-    ),  # fmt: skip
+    ),
     # Train in int32 again, its matrix in float64 and that transposed; the inverse in float64, the weights in float32.
     "ease_fit": Stage(
         lambda w: learned(w) + (8 + 2 * ENTRY["csr64"]) * w.ease_train + 12 * w.ease_items**2,
-        {"items^3": lambda w: w.ease_items**3, "train^2 / users": lambda w: w.ease_train**2 / w.users}, "LAPACK",
+        {"items^3": lambda w: w.ease_items**3, "train^2 / users": lambda w: w.ease_train**2 / w.users},
+        "LAPACK",
     ),
     # Users' and items' vectors in float64, old and new; train's matrix by item; the small systems (32 MiB).
     "ials_round": Stage(
         lambda w: learned(w) + ENTRY["csr"] * w.train + 2 * 8 * DIM * w.nodes + 2**25,
-        {"systems": lambda w: w.nodes, "train": lambda w: 2 * w.train}, "one",
+        {"systems": lambda w: w.nodes, "train": lambda w: 2 * w.train},
+        "one",
     ),
     "evaluation_per_10k_users": Stage(
-        evaluated, {"users": lambda w: w.users, "users x items": lambda w: w.users * w.items}, "PyTorch, BLAS",
+        evaluated,
+        {"users": lambda w: w.users, "users x items": lambda w: w.users * w.items},
+        "PyTorch, BLAS",
         "measured_cpu_seconds",
     ),
     # Interactions, and in Histories position, order, the sort's own (int64), items in order (int32), and items (int64).
     "serve_exact": Stage(
-        lambda w: data(w) + 36 * w.kept + ENTRY["vector"] * w.nodes, {"one": lambda w: 1.0, "items": lambda w: w.items},
+        lambda w: data(w) + 36 * w.kept + ENTRY["vector"] * w.nodes,
+        {"one": lambda w: 1.0, "items": lambda w: w.items},
         "replicas",
     ),
     "serve_index": Stage(
-        lambda w: data(w) + 2 * ENTRY["vector"] * w.items, {"items log2 items": lambda w: w.items * log2(w.items)},
+        lambda w: data(w) + 2 * ENTRY["vector"] * w.items,
+        {"items log2 items": lambda w: w.items * log2(w.items)},
         "usearch",
     ),
-}  # fmt: skip
+}
