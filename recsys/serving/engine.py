@@ -258,10 +258,15 @@ class Engine:
 
     def _reasons(self, person: Person, items: np.ndarray, fresh: FreshItems) -> list[tuple[Reason, ...]]:
         n = len(self.dataset.items)
-        query = Query(Histories.of([person.history], n), np.array([person.row], dtype=np.int64))
+        query = self._alone(person, person.row)
         old = items[items < n]
         told = iter(self.recommender.reasons_for(query, old) if len(old) else [])
         return [next(told) if item < n else self._new(fresh.items[item - n]) for item in items.tolist()]
+
+    def _alone(self, person: Person, row: int = -1) -> Query:
+        """Return one person as a ranker sees them: by the history, and by their row where it is given."""
+        bounds = np.array([0, len(person.history)])
+        return Query(Histories(bounds, person.history, len(self.dataset.items)), np.array([row]))
 
     def _new(self, item: object) -> tuple[Reason, ...]:
         titles = self.dataset.titles(item.neighbours[:2])  # type: ignore[attr-defined]
@@ -273,15 +278,13 @@ class Engine:
         if not len(person.history):
             return person.history
         if item < n and isinstance(self.ranker, Explains):
-            query = Query(Histories.of([person.history], n), np.array([-1]))
-            parts = self.ranker.contributions(query, item)
+            parts = self.ranker.contributions(self._alone(person), item)
             order = np.argsort(-parts, kind="stable")[:COUNTERFACTUALS]
             return person.history[order[parts[order] > 0]]
         return person.history[::-1][:COUNTERFACTUALS]
 
     def _shares(self, person: Person, item: int, items: np.ndarray) -> list[float | None]:
-        query = Query(Histories.of([person.history], len(self.dataset.items)), np.array([-1]))
-        parts = self.ranker.contributions(query, item)
+        parts = self.ranker.contributions(self._alone(person), item)
         total = float(np.maximum(parts, 0).sum())
         first = {int(one): place for place, one in reversed(list(enumerate(person.history)))}
         return [float(parts[first[int(one)]]) / total if total > 0 else None for one in items]

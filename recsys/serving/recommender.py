@@ -237,14 +237,12 @@ class Recommender:
         order = np.argsort(-parts, axis=1, kind="stable")[:, :N_REASONS]
         values, places = parts[np.arange(len(parts))[:, None], order].tolist(), history[order].tolist()
         titles, ids = self.dataset.all_titles, self.dataset.items.texts
+        pairs = [[one for one in zip(*row, strict=True) if one[1] > 0] for row in zip(places, values, strict=True)]
         if exact:
-            told = lambda item, part: Reason(f"{word} {titles[item]} ({part:.0%})", ids[item], part)  # noqa: E731
-        else:
-            told = lambda item, part: Reason(f"{word} {titles[item]}", ids[item])  # noqa: E731
-        return [
-            tuple([told(item, part) for item, part in zip(row, shares, strict=True) if part > 0])
-            for row, shares in zip(places, values, strict=True)
-        ]
+            return [
+                tuple([Reason(f"{word} {titles[i]} ({part:.0%})", ids[i], part) for i, part in row]) for row in pairs
+            ]
+        return [tuple([Reason(f"{word} {titles[i]}", ids[i]) for i, _ in row]) for row in pairs]
 
 
 def _present(interactions: Interactions) -> np.ndarray:
