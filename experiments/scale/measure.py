@@ -3,6 +3,7 @@
     python experiments/scale/measure.py                       all sizes, about ten minutes on two cores
     python experiments/scale/measure.py --rows 100000         one size (nothing is kept)
     python experiments/scale/measure.py --only ials_round serve_exact    these alone, kept beside the others
+    python experiments/scale/measure.py --rows 30000000       a larger size, kept in beyond.json (no fit sees it)
 
 Synthetic, seeded: 2,000 users and 2,000 items at 0.1 million rows, 100,000 and 20,000 at 10 million; the item of rank
 r is drawn with probability ~ r^-0.8, and pairs drawn twice are merged by the ingest. Prints one line a stage and the
@@ -92,6 +93,9 @@ def main() -> None:
                 print(line(n_rows, name, figures), flush=True)
     if tuple(options.rows) == SIZES:
         keep(results)
+    elif min(options.rows) > max(SIZES):
+        about = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit()}
+        write_json(RESULTS.with_name("beyond.json"), {**about, "sizes": results})
 
 
 def keep(results: dict[str, dict[str, Any]]) -> None:
