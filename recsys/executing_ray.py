@@ -85,7 +85,9 @@ class Ray:
                     yield self._told(self.ray.get, waiting[0]).unwrapped()
                     waiting.popleft()
         except BaseException:  # GeneratorExit too: the caller stopped asking
-            for reference in waiting:  # without force: forced on a task that just ends, Ray 2.60 aborts this process
+            # Without force: forced on a task that just ends, Ray 2.60 aborts this process. What runs is interrupted
+            # between two calls of Python, so that one long call, such as an inverse, is left at its end.
+            for reference in waiting:
                 self.ray.cancel(reference)
             raise
 

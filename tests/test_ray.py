@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import polars as pl
 import pytest
 from test_ablating import CONTENT, config, stripped, written
 from test_executing import alive, doubled, odd, refused, threads, wait_until
+from test_hosting_ray import below
 from test_tuning import STOPS, told, tuned, write_run
 
 from recsys import batch
@@ -43,15 +46,19 @@ def dies(number: int) -> int:
 
 
 def notes(given: tuple[str, int]) -> int:
-    """Leave a file, and take long."""
+    """Leave a file, take long in short steps (Ray interrupts between calls, not within one), and leave another."""
     folder, number = given
-    (Path(folder) / f"{number}-{os.getpid()}").touch()
-    time.sleep(0.3 if number == 0 else 60)
+    (Path(folder) / f"{number}-begun").touch()
+    try:
+        for _ in range(3 if number == 0 else 6000):
+            time.sleep(0.1)
+    finally:
+        (Path(folder) / f"{number}-over").touch()
     return number
 
 
-def begun(folder: Path) -> set[int]:
-    return {int(path.name.partition("-")[0]) for path in folder.iterdir()}
+def seen(folder: Path, what: str) -> set[int]:
+    return {int(path.name.partition("-")[0]) for path in folder.glob(f"*-{what}")}
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +102,10 @@ def test_a_worker_that_died_is_said_and_work_can_go_on_after_it(team: Ray) -> No
 def test_who_stops_asking_gives_up_what_is_running_and_what_would_follow(team: Ray, tmp_path: Path) -> None:
     found = team.map(notes, [(str(tmp_path), number) for number in range(9)])
     assert next(found) == 0
-    wait_until(lambda: len(begun(tmp_path)) >= 2)
+    wait_until(lambda: len(seen(tmp_path, "begun")) >= 2)
     found.close()
-    workers = [int(path.name.partition("-")[2]) for path in tmp_path.iterdir() if not path.name.startswith("0-")]
-    wait_until(lambda: not any(alive(worker) for worker in workers))
-    assert max(begun(tmp_path)) <= 3
+    wait_until(lambda: seen(tmp_path, "over") == seen(tmp_path, "begun"))
+    assert max(seen(tmp_path, "begun")) <= 3
 
 
 def test_a_pipeline_does_the_same_in_order_with_the_same_errors(team: Ray) -> None:
@@ -157,3 +163,29 @@ def test_items_have_the_same_vectors_by_ray(team: Ray, tmp_path: Path, run) -> N
     alone = encode_items(items[1000:], encoder, "text", tmp_path / "one", run=run)
     assert made.fresh == 1100
     assert np.abs(made.vectors[1000:] - alone.vectors).max() < 1e-6
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes by /proc")
+def test_ray_does_not_outlive_a_killed_owner(tmp_path: Path) -> None:
+    """Tasks end within seconds; two of Ray's own processes take a minute to notice."""
+    code = (
+        "import test_executing as t; from recsys.executing import make_executor\n"
+        f"list(make_executor('ray', 2).map(t.sleeps, [{str(tmp_path)!r}] * 2))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+        processes = below(owner.pid)
+    finally:
+        owner.kill()
+        owner.wait()
+    assert len(processes) > 4
+    wait_until(lambda: not any(alive(int(file.name)) for file in tmp_path.iterdir()))
+    end = time.monotonic() + 150
+    while left := [one for one in processes if alive(one)]:
+        assert time.monotonic() < end, f"still there: {left}"
+        time.sleep(0.5)
