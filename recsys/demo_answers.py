@@ -62,15 +62,15 @@ def served_section(
 
 
 async def _story(service: Service, likes: Sequence[str], new: Mapping[str, Any], k: int) -> list[list[str]]:
-    await service.add_user(SOMEBODY)
+    await service.accounts.add_user(SOMEBODY)
     rows = [["nothing", await _titles(service, k)]]
     for title in likes:
-        item = service.people.dataset.items[int(service.catalogue.find([title])[0])]
-        await service.record(Event(SOMEBODY, item, "like"))
+        item = service.people.dataset.items[int(service.items.catalogue.find([title])[0])]
+        await service.accounts.record(Event(SOMEBODY, item, "like"))
         rows.append([f"liking {title}", await _titles(service, k)])
-    service.add_item(NewItem("new", new["title"], new["text"], tuple(new["attributes"]), None, {}))
+    service.items.add(NewItem("new", new["title"], new["text"], tuple(new["attributes"]), None, {}))
     place = (await service.why(SOMEBODY, "new")).place
-    n = service.offered.n
+    n = service.items.offered.n
     rows.append([f"a new item: {new['title']}", f"It stands at place {place} of {n:,}: {new['text']}"])
     return rows
 

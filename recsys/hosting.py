@@ -102,7 +102,7 @@ class Host:
         service = Service(
             models, people, state, neighbourhood=self.engines.neighbourhood, vectors=new_item_vectors(workflow)
         )
-        service.on_erase = lambda user_id: add_erased(workflow.store.root, user_id)
+        service.accounts.on_erase = lambda user_id: add_erased(workflow.store.root, user_id)
         if self._shared:
             threading.Thread(target=_follow, args=(service,), daemon=True, name="follow").start()
         return service
@@ -135,8 +135,8 @@ class Host:
         profiles = ProfileRoutes(self.profiles) if self.hosting.profiles else None
         drawer = ServedVisuals(self.workflow, self.profiles) if self.hosting.visuals and profiles else None
         offers = Offers(
-            profiles, ServedSearch(self.workflow, service.people, service.card), drawer,
-            ServedPictures(service.people, service.card),
+            profiles, ServedSearch(self.workflow, service.people, service.items.card), drawer,
+            ServedPictures(service.people, service.items.card),
         )  # fmt: skip
         hosts = LOOPBACK if _is_loopback(self.hosting.host) else ()
         limits = Limits(keys=tuple(self.hosting.keys), hosts=hosts)

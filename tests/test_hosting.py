@@ -41,7 +41,7 @@ def test_other_machines_need_a_key() -> None:
 def test_one_server_a_file_and_feedback_stays_with_another_ranker(root: Path) -> None:
     first = Host(workflow(root), Hosting(visuals=False))
     service = first.service()
-    asyncio.run(service.record(Event("22", "50", "hide")))
+    asyncio.run(service.accounts.record(Event("22", "50", "hide")))
     with pytest.raises(ConfigError, match="in use by another server"):
         Host(workflow(root), Hosting(visuals=False)).service()
     service.close()
@@ -70,9 +70,9 @@ def test_profiles_follow_what_was_said_and_lists_follow_profiles(root: Path) -> 
     with pytest.raises(Exception, match="is at version"):
         profiles.edit_as("22", ["forbid genre:Drama"], before["version"])
     assert done["version"] > before["version"]
-    asyncio.run(service.add_user("new"))
+    asyncio.run(service.accounts.add_user("new"))
     for item in ("1", "71", "95", "99", "588"):  # children's animation
-        asyncio.run(service.record(Event("new", item, "like")))
+        asyncio.run(service.accounts.record(Event("new", item, "like")))
     told = profiles.read("new")["profile"]
     assert told["origin"]["history"] == 5
     assert any("nimat" in one["text"] or "hildren" in one["text"] for one in told["statements"])
@@ -85,7 +85,7 @@ def test_who_is_erased_is_left_out_of_the_next_training(tmp_path: Path) -> None:
     assert "22" in before.dataset.users
     host = Host(before, Hosting(visuals=False, profiles=False))
     service = host.service()
-    service.erase("22")
+    service.accounts.erase("22")
     service.close()
     host.release()
     after = workflow(tmp_path)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from recsys.core.errors import ConfigError
-from recsys.serving.engine import Engine, Wish
+from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItems
 from recsys.serving.people import Person
 from recsys.serving.state.store import StateStore
+from recsys.serving.wishes import Wish
 
 REMEMBERED = "models"
 STEPS_BACK = 20  # that can be rolled back at most

@@ -11,10 +11,11 @@ from recsys.core.runtime import Run
 from recsys.core.values import ItemFeatures
 from recsys.rankers.ease import EASE
 from recsys.rankers.lightgcn import LightGCN
-from recsys.serving.engine import Engine, Wish
+from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItem, FreshItems, Neighbourhood
 from recsys.serving.people import Person, Steering
 from recsys.serving.recommender import Recommender
+from recsys.serving.wishes import Wish
 
 from worlds import block_features, blocks
 

@@ -209,7 +209,7 @@ class TestItems:
     def test_new_items_are_there_after_a_restart(self, client, world, tmp_path) -> None:
         client.post("/v1/items", json={"item_id": "kept", "title": "Kept", "text": "like 9"})
         again = world.service(tmp_path / "state.sqlite")
-        assert again.item("kept")["fresh"]
+        assert again.items.item("kept")["fresh"]
         assert len(again.people.fresh.items[0].neighbours)
         again.close()
 
@@ -357,19 +357,19 @@ def test_a_full_queue_answers_503_and_says_when(world, tmp_path) -> None:
 def test_what_another_server_of_the_same_state_does_is_followed(world, tmp_path) -> None:
     here, there = (world.service(tmp_path / "shared.sqlite") for _ in range(2))
     here.people.shared = True
-    there.add_item(NewItem("new", "New", "like 9", (), None, {}))
+    there.items.add(NewItem("new", "New", "like 9", (), None, {}))
     there.models.add("floor", "popularity")
     there.models.activate("floor")
     here.follow()
-    assert here.item("new")["fresh"]
+    assert here.items.item("new")["fresh"]
     assert here.models.now.current == "floor"
     kept = here.models.now.engines["ease"]
     there.models.roll_back()
-    there.remove_item("new")
+    there.items.remove("new")
     here.follow()
     assert here.models.now.current == "ease"
     assert here.models.now.engines["ease"] is kept
     with pytest.raises(UnknownItemError):
-        here.item("new")
+        here.items.item("new")
     for one in (here, there):
         one.close()

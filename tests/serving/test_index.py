@@ -12,12 +12,13 @@ from recsys.core.values import ItemFeatures, Query
 from recsys.rankers.ease import EASE
 from recsys.rankers.ials import IALS
 from recsys.rankers.lightgcn import LightGCN
-from recsys.serving.engine import Engine, Wish
+from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItem, FreshItems
 from recsys.serving.index import ItemIndex, gated
 from recsys.serving.people import Person, Steering
 from recsys.serving.recommender import Recommender
 from recsys.serving.shortlist import Shortlist
+from recsys.serving.wishes import Wish
 
 from worlds import blocks
 

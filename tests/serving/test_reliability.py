@@ -80,7 +80,7 @@ class TestSeveralAtOnce:
         async def turn(item: str) -> bool:
             from recsys.serving.service import Wanted
 
-            await service.record(Event("u1", item, "hide"))
+            await service.accounts.record(Event("u1", item, "hide"))
             found = await service.recommend(Wanted("u1", k=48, reasons=False))
             return item in {one.item_id for one in found.lines}
 

@@ -47,7 +47,7 @@ def listed(service: Service, user_id: str = USER, k: int = 500) -> list[str]:
 
 
 def say(service: Service, user_id: str, item_id: str, kind: str) -> Event:
-    return asyncio.run(service.record(Event(user_id, item_id, kind)))
+    return asyncio.run(service.accounts.record(Event(user_id, item_id, kind)))
 
 
 def test_what_is_said_to_one_counts_in_the_next_list_of_the_other(two) -> None:
@@ -56,7 +56,7 @@ def test_what_is_said_to_one_counts_in_the_next_list_of_the_other(two) -> None:
     assert listed(here) == before
     said = say(here, USER, before[0], "hide")
     assert before[0] not in listed(there)
-    assert asyncio.run(there.take_back(USER, said.number))
+    assert asyncio.run(there.accounts.take_back(USER, said.number))
     assert listed(here) == before
     for turn in range(10):  # one writes, the other is asked at once, in turns
         writer, reader = two[turn % 2], two[1 - turn % 2]
@@ -68,20 +68,20 @@ def test_what_is_said_to_one_counts_in_the_next_list_of_the_other(two) -> None:
 
 def test_somebody_new_is_known_to_the_other_and_a_like_steers_there(two, world) -> None:
     here, there = two
-    asyncio.run(here.add_user("newcomer"))
+    asyncio.run(here.accounts.add_user("newcomer"))
     say(here, "newcomer", "i2", "like")
     assert set(listed(there, "newcomer", k=3)) <= world.block(2)
 
 
 def test_a_new_item_can_be_spoken_of_to_the_other_at_once(two, world) -> None:
     here, there = two
-    here.add_item(NewItem("new", "New", "like 9", (), None, {}))
+    here.items.add(NewItem("new", "New", "like 9", (), None, {}))
     say(there, USER, "new", "like")
-    here.add_item(NewItem("newer", "Newer", "like 10", (), None, {}))
-    asyncio.run(here.add_user("newcomer"))
+    here.items.add(NewItem("newer", "Newer", "like 10", (), None, {}))
+    asyncio.run(here.accounts.add_user("newcomer"))
     say(here, "newcomer", "newer", "like")
     assert set(listed(there, "newcomer", k=3)) <= world.block(2)  # 10 is of block 2: the like of an unknown item counts
-    here.remove_item("new")
+    here.items.remove("new")
     assert listed(there)
     with pytest.raises(UnknownItemError):
         say(there, USER, "never there", "like")
@@ -89,12 +89,12 @@ def test_a_new_item_can_be_spoken_of_to_the_other_at_once(two, world) -> None:
 
 def test_who_is_erased_by_one_is_nobody_to_the_other_at_once(two) -> None:
     here, there = two
-    assert USER in there.users("u", 500)
+    assert USER in there.accounts.users("u", 500)
     listed(there)
-    here.erase(USER)
+    here.accounts.erase(USER)
     with pytest.raises(UnknownUserError):
         listed(there)
-    assert USER not in there.users("u", 500)
+    assert USER not in there.accounts.users("u", 500)
 
 
 def test_erasures_at_once_are_all_kept_also_beside_those_of_older_states(two, world, postgres_url) -> None:
@@ -102,7 +102,7 @@ def test_erasures_at_once_are_all_kept_also_beside_those_of_older_states(two, wo
 
     here, there = two
     here.state.remember(ERASED, f"{id_hash('u5')}\n{id_hash('u6')}")  # as it was kept before
-    threads = [threading.Thread(target=one.erase, args=(user,)) for one, user in ((here, "u1"), (there, "u2"))]
+    threads = [threading.Thread(target=one.accounts.erase, args=(user,)) for one, user in ((here, "u1"), (there, "u2"))]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -109,11 +109,11 @@ class Context:
     def erase(self, user_id: str) -> dict[str, int]:
         """Remove all that is kept of a user; return what was removed."""
         profiles = self.offers.profiles.erase(user_id) if self.offers.profiles else 0
-        return {"profile_versions": profiles, "events": self.service.erase(user_id)}
+        return {"profile_versions": profiles, "events": self.service.accounts.erase(user_id)}
 
     def export(self, user_id: str) -> dict[str, Any]:
         """Return all that is kept of a user."""
-        found = self.service.export(user_id)
+        found = self.service.accounts.export(user_id)
         if self.offers.profiles:
             found["profile"] = self.offers.profiles.export(user_id)
         return found

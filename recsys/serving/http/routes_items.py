@@ -26,13 +26,13 @@ DAY = {"cache-control": "max-age=86400"}
 @router.get("/item", response_model=ItemBody)
 async def item(here: Here, item_id: Which) -> Response:
     """What an item is."""
-    return json_response(here.service.item(item_id))
+    return json_response(here.service.items.item(item_id))
 
 
 @router.get("/filters", response_model=list[FacetBody])
 async def filters(here: Here, k: K = 50) -> Response:
     """What items can be filtered by: kinds of attributes with their values, or the range of their numbers."""
-    return json_response(await anyio.to_thread.run_sync(here.service.offered.facets, k))
+    return json_response(await anyio.to_thread.run_sync(here.service.items.offered.facets, k))
 
 
 @router.get("/picture", response_class=Response)
@@ -40,7 +40,7 @@ async def picture(
     here: Here, item_id: Which, width: Annotated[int, Query(ge=32, le=1024, description="In pixels.")] = 320
 ) -> Response:
     """An item's picture; a card with its title, marked as drawn, where it has none."""
-    here.service.item(item_id)
+    here.service.items.item(item_id)
     content, kind = await here.call("pictures", "of", item_id, width)
     return Response(content, media_type=kind, headers=DAY)
 
@@ -70,15 +70,15 @@ async def add(here: Here, body: ItemIn) -> Response:
     except ValueError as error:
         raise HTTPException(422, str(error)) from None
     new = NewItem(body.item_id, body.title, body.text, tuple(body.attributes), content, {})
-    placed = await anyio.to_thread.run_sync(here.service.add_item, new)
+    placed = await anyio.to_thread.run_sync(here.service.items.add, new)
     titles = here.service.people.dataset.titles(placed.neighbours[:3])
-    return json_response({**here.service.item(body.item_id), "like": titles}, 201)
+    return json_response({**here.service.items.item(body.item_id), "like": titles}, 201)
 
 
 @router.delete("/items")
 async def remove(here: Here, item_id: Which) -> Response:
     """Take an item out that was added here."""
-    if not await anyio.to_thread.run_sync(here.service.remove_item, item_id):
+    if not await anyio.to_thread.run_sync(here.service.items.remove, item_id):
         raise HTTPException(404, "no item of that id was added here")
     return json_response({"removed": item_id})
 
@@ -86,8 +86,8 @@ async def remove(here: Here, item_id: Which) -> Response:
 @router.post("/visuals")
 async def visuals(here: Here, body: VisualBody) -> Any:
     """Draw an item for a user; takes seconds. Answers with the pictures' addresses and what each was made from."""
-    await here.service.person(body.user_id)
-    here.service.item(body.item_id)
+    await here.service.accounts.person(body.user_id)
+    here.service.items.item(body.item_id)
     return await here.offered("drawer", "draw", body.user_id, body.item_id, body.dial, body.n)
 
 

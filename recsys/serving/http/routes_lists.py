@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
-from recsys.serving.engine import Line
 from recsys.serving.http.context import Context, context, json_response
 from recsys.serving.http.schemas import By, Id, ItemBody, ListBody, ListWish, SessionBody, UserQuery, WhyBody
 from recsys.serving.service import Listed, Wanted
+from recsys.serving.wishes import Line
 
 router = APIRouter(prefix="/v1", tags=["lists"])
 Here = Annotated[Context, Depends(context)]
