@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 
@@ -89,6 +90,11 @@ class TestLists:
         assert all(asked[name]["description"] == body[name]["description"] for name in set(body) - {"history"})
         found = client.get("/v1/recommendations", params={"user_id": "u1", "k": 3, "unheard-of": 1})
         assert len(ids(found)) == 3
+
+    def test_garbage_is_not_looked_for_in_what_was_loaded(self, world, tmp_path) -> None:
+        with TestClient(create_app(world.service(tmp_path / "state.sqlite"), log=lambda line: None)):
+            assert gc.get_freeze_count() > 100_000
+        assert not gc.get_freeze_count()
 
     def test_no_thread_is_waited_for_to_find_what_routes_work_with(self) -> None:
         assert inspect.iscoroutinefunction(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -57,7 +58,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        gc.freeze()  # what was loaded stays: to look through it for garbage holds everybody up for a quarter of a second
         yield
+        gc.unfreeze()
         service.close()
 
     metrics = Metrics(lambda: len(service.batcher))
