@@ -58,7 +58,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        gc.freeze()  # what was loaded stays: to look through it for garbage holds everybody up for a quarter of a second
+        gc.freeze()  # what was loaded stays: to look for garbage in it holds everybody up for a quarter of a second
         yield
         gc.unfreeze()
         service.close()
