@@ -109,8 +109,10 @@ class Batcher(Generic[Asked, Answer]):
 
 
 def _send(told: Sequence[tuple[asyncio.Future, object]], error: Exception | None) -> None:
-    for loop in {future.get_loop() for future, _ in told}:
-        mine = [one for one in told if one[0].get_loop() is loop]
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future, object]]] = {}
+    for one in told:
+        by_loop.setdefault(one[0].get_loop(), []).append(one)
+    for loop, mine in by_loop.items():
         with suppress(RuntimeError):  # the loop was closed: nobody is there to be told
             loop.call_soon_threadsafe(_tell, mine, error)
 

@@ -237,12 +237,18 @@ class Recommender:
         order = np.argsort(-parts, axis=1, kind="stable")[:, :N_REASONS]
         values, places = parts[np.arange(len(parts))[:, None], order].tolist(), history[order].tolist()
         titles, ids = self.dataset.all_titles, self.dataset.items.texts
-        pairs = [[one for one in zip(*row, strict=True) if one[1] > 0] for row in zip(places, values, strict=True)]
-        if exact:
+        if not exact:
             return [
-                tuple([Reason(f"{word} {titles[i]} ({part:.0%})", ids[i], part) for i, part in row]) for row in pairs
+                tuple([Reason(f"{word} {titles[i]}", ids[i]) for i, part in zip(row, shares, strict=True) if part > 0])
+                for row, shares in zip(places, values, strict=True)
             ]
-        return [tuple([Reason(f"{word} {titles[i]}", ids[i]) for i, _ in row]) for row in pairs]
+        return [
+            tuple([
+                Reason(f"{word} {titles[i]} ({part:.0%})", ids[i], part)
+                for i, part in zip(row, shares, strict=True) if part > 0
+            ])
+            for row, shares in zip(places, values, strict=True)
+        ]  # fmt: skip
 
 
 def _present(interactions: Interactions) -> np.ndarray:
