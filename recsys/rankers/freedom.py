@@ -55,6 +55,8 @@ class FREEDOM(ContentRanker):
 class FREEDOMModule(ContentModule):
     """One embedding a node, users first; a projection a modality where its loss is used."""
 
+    separable: ClassVar[bool] = True
+
     def __init__(
         self, train: Interactions, content: Mapping[str, np.ndarray], settings: FREEDOM.Settings, device: torch.device
     ) -> None:

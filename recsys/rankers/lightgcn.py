@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -46,6 +48,8 @@ class LightGCN(VectorRanker):
 
 class LightGCNModule(VectorModule):
     """The parameters: one embedding a node, users first."""
+
+    separable: ClassVar[bool] = True
 
     def __init__(self, graph: InteractionGraph, adjacency: SparseMatrix, settings: LightGCN.Settings) -> None:
         super().__init__()

@@ -70,7 +70,7 @@ class ContentRanker(VectorRanker):
             module = self._module(train, content, run.torch_device())
         return self._learn(
             module, train, valid=valid, run=run, title=self.title, data=_digest(content), trained_only=True,
-            begin=self._epoch_begin(module, run),
+            begin=self._epoch_begin(module, run), features=features.only(tuple(content)),
         )  # fmt: skip
 
     def _module(self, train: Interactions, content: Mapping[str, np.ndarray], device: torch.device) -> ContentModule:

@@ -19,6 +19,7 @@ from recsys.core.protocols import Validator
 from recsys.core.runtime import Run
 from recsys.core.values import FitLog, Histories, Interactions, ItemFeatures, Query
 from recsys.rankers.losses import weighted_logsumexp
+from recsys.rankers.sharing import RowDropout, Sharing, rows_of
 from recsys.rankers.training import TrainingSettings, fit_module
 
 SCORE_ROWS = 512
@@ -62,6 +63,7 @@ class SASRec:
             self._module, settings=self.settings, batches=batches, loss=self._module.loss,
             validate=(lambda: valid(self)) if valid else None, metric=valid.metric if valid else None,
             run=run, title="sasrec", data=train.digest,
+            sharing=Sharing(SASRec(self.settings), train, ItemFeatures(), self._module.divided),
         )  # fmt: skip
 
     def _new_module(self, n_items: int, run: Run) -> SASRecModule:
@@ -114,7 +116,7 @@ class SASRecModule(torch.nn.Module):
         self.position = torch.nn.Parameter(torch.randn(settings.max_length, dim) * 0.02)
         self.blocks = torch.nn.ModuleList(Block(settings) for _ in range(settings.num_layers))
         self.norm = torch.nn.LayerNorm(dim)
-        self.dropout = torch.nn.Dropout(settings.dropout)
+        self.dropout = RowDropout(settings.dropout)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return ``[B, length, dim]`` for int64 ``[B, length]``; padding on the right, so causality hides it."""
@@ -134,6 +136,20 @@ class SASRecModule(torch.nn.Module):
         agreement = (hidden * catalogue.index_select(0, wanted)).sum() / len(real)
         return weighted_logsumexp(hidden, catalogue, weights) - agreement
 
+    def divided(
+        self, batch: tuple[torch.Tensor, torch.Tensor], rank: int, size: int
+    ) -> tuple[tuple[torch.Tensor, torch.Tensor], float]:
+        """Return a rank's windows of a batch, and its share of the real places; dropout is then that of those."""
+        inputs, targets = batch
+        rows = rows_of(len(inputs), rank, size)
+        for layer in self.modules():
+            if isinstance(layer, RowDropout):
+                layer.part = rows and (rows, len(inputs))
+        if rows is None:
+            return batch, 1 / size
+        real = targets != self.n_items
+        return (inputs[rows], targets[rows]), float(real[rows].sum() / real.sum())
+
 
 class Block(torch.nn.Module):
     """Causal self-attention and a feed-forward layer, each normalised before and added back."""
@@ -146,7 +162,7 @@ class Block(torch.nn.Module):
         self.project_in, self.project_out = torch.nn.Linear(dim, 3 * dim), torch.nn.Linear(dim, dim)
         self.widen = torch.nn.Linear(dim, settings.feedforward * dim)
         self.narrow = torch.nn.Linear(settings.feedforward * dim, dim)
-        self.dropout = torch.nn.Dropout(settings.dropout)
+        self.dropout = RowDropout(settings.dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.dropout(self._attend(self.attention_norm(x)))

@@ -59,6 +59,8 @@ class STAIR(ContentRanker):
 class STAIRModule(ContentModule):
     """What users and items moved since the start."""
 
+    separable: ClassVar[bool] = True
+
     def __init__(
         self, train: Interactions, content: Mapping[str, np.ndarray], settings: STAIR.Settings, device: torch.device
     ) -> None:

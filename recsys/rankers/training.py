@@ -1,15 +1,15 @@
 """Training on Lightning, shared by every ranker that learns by gradient.
 
-Lightning runs the steps; this file adds what a resumed run needs to end with the very
-same weights: batches and dropout are functions of (seed, epoch), and a
-checkpoint holds weights, optimizer, the best weights so far and the log in one file.
+Lightning runs the steps, in this process or (``processes``) in several; this file adds what a resumed run needs to end
+with the very same weights: batches and dropout are functions of (seed, epoch), and a checkpoint (``progress``) holds
+weights, optimizer, the best weights so far and the log in one file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import time
+import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -18,13 +18,11 @@ import torch
 from pydantic import Field
 
 from recsys.core.config import Settings as BaseSettings
-from recsys.core.errors import RankerError
-from recsys.core.fingerprint import fingerprint
 from recsys.core.runtime import Run
 from recsys.core.values import FitLog
-from recsys.rankers.checkpoint import flatten, load_checkpoint, restore_optimizer, save_checkpoint
-
-FACTS = ("epoch", "waited", "done", "rows", "best", "best_epoch")  # what a checkpoint holds besides tensors
+from recsys.rankers.processes import Team, gathered
+from recsys.rankers.progress import Progress, open_logger
+from recsys.rankers.sharing import Sharing
 
 
 class TrainingSettings(BaseSettings):
@@ -36,6 +34,7 @@ class TrainingSettings(BaseSettings):
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay (AdamW) on every parameter.")
     eval_every: int = Field(1, ge=1, description="Epochs between validations.")
     patience: int = Field(10, ge=1, description="Validations without a new best before training stops.")
+    devices: int = Field(1, ge=1, description="Processes that divide each batch: on CPU cores, or a GPU each.")
     logger: Literal["none", "csv", "tensorboard"] = Field("none", description="Where Lightning writes its log.")
 
 
@@ -51,6 +50,7 @@ def fit_module(
     title: str,
     data: str,
     second: torch.optim.Optimizer | None = None,
+    sharing: Sharing | None = None,
 ) -> FitLog:
     """Train ``module`` in place, keep its best weights by ``metric``, and return the log.
 
@@ -66,16 +66,20 @@ def fit_module(
         data: digest of the train interactions; a checkpoint of other data is not continued.
         second: an optimizer that ``loss`` steps itself, of a critic, say: its parameters (of ``module`` too) are
             left to it, and its moments are part of the checkpoint.
+        sharing: how several processes divide a batch; ``None``: they cannot, and ``devices`` must be 1.
 
     Raises:
-        RankerError: the loss is not finite.
+        RankerError: the loss is not finite, or ``devices`` cannot be had or ended before their time.
         ArtifactError: the checkpoint cannot be written.
     """
     device = run.torch_device()
     module.to(device)
-    progress = _Progress(module, settings, validate, metric, run, title, data, second)
+    progress = Progress(module, settings, validate, metric, run, title, data, second)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _quiet():
-        _fit(module, settings, batches, loss, progress, run)
+        progress.resume()
+        if not progress.done:
+            with gathered(settings.devices, sharing, run, title) as team:
+                _fit(module, settings, batches, loss, progress, run, team)
     progress.finish()
     module.to(device)  # Lightning leaves it on the CPU
     n_parameters = sum(parameter.numel() for parameter in module.parameters())
@@ -83,18 +87,18 @@ def fit_module(
     return FitLog(progress.rows, progress.best_epoch, progress.best, wall_s, cpu_s, n_parameters)
 
 
-def _fit(module: torch.nn.Module, settings: TrainingSettings, batches, loss, progress: _Progress, run: Run) -> None:
+def _fit(
+    module: torch.nn.Module, settings: TrainingSettings, batches, loss, progress: Progress, run: Run, team: Team | None
+) -> None:
     import lightning
 
-    progress.resume()
-    if progress.done:
-        return
-    device = run.torch_device()
+    if team:
+        team.begin(progress)
+        loss = team.part_of(loss)
     trainer = lightning.Trainer(
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        **(team.placement() if team else _alone(run.torch_device())),
         max_epochs=settings.epochs - progress.start,
-        logger=_logger(settings.logger, run, progress),
+        logger=open_logger(settings.logger, run, progress),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -102,10 +106,17 @@ def _fit(module: torch.nn.Module, settings: TrainingSettings, batches, loss, pro
         num_sanity_val_steps=0,
     )
     with progress.bar, _interruptible():
-        trainer.fit(_loop(module, settings, batches, loss, progress, run))
+        trainer.fit(_loop(module, settings, batches, loss, progress, run, team))
 
 
-def _loop(module: torch.nn.Module, settings: TrainingSettings, batches, loss, progress: _Progress, run: Run) -> Any:
+def _alone(device: torch.device) -> dict[str, Any]:
+    gpu = device.type == "cuda"
+    return {"accelerator": "gpu" if gpu else "cpu", "devices": [device.index or 0] if gpu else 1}
+
+
+def _loop(
+    module: torch.nn.Module, settings: TrainingSettings, batches, loss, progress: Progress, run: Run, team: Team | None
+) -> Any:
     """Return the LightningModule (its class is made here, so that importing this file does not import Lightning)."""
     import lightning
 
@@ -122,16 +133,20 @@ def _loop(module: torch.nn.Module, settings: TrainingSettings, batches, loss, pr
         def train_dataloader(self) -> Iterable[Any]:
             return _Epoch(batches, progress.start + self.current_epoch)
 
+        def on_train_start(self) -> None:
+            if team:
+                team.take_signals()
+
         def on_train_epoch_start(self) -> None:
             torch.manual_seed(run.key("epoch", progress.start + self.current_epoch))
 
         def training_step(self, batch: Any, index: int) -> torch.Tensor:
             value = loss(batch)
             progress.add_loss(value.detach())
-            return value
+            return value * team.size if team else value  # DDP takes the mean of what the processes return
 
         def on_train_epoch_end(self) -> None:
-            if progress.end_epoch():
+            if team.end_epoch(progress) if team else progress.end_epoch():
                 self.trainer.should_stop = True
 
     return Loop()
@@ -140,8 +155,6 @@ def _loop(module: torch.nn.Module, settings: TrainingSettings, batches, loss, pr
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Hand Ctrl-C on to the caller: Lightning would leave the process with status 1 and SIGINT ignored."""
-    import signal
-
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -162,118 +175,6 @@ class _Epoch:
         return iter(self.batches(self.epoch))
 
 
-class _Progress:
-    """Epoch ends: validation, early stopping, the best weights, the checkpoint, the bar."""
-
-    def __init__(self, module, settings, validate, metric, run: Run, title: str, data: str, second) -> None:
-        from tqdm import tqdm
-
-        self.module, self.settings, self.validate, self.metric, self.run = module, settings, validate, metric, run
-        self.second = second
-        self.data, self.wall_s, self.cpu_s = data, 0.0, 0.0  # what earlier runs of an interrupted training took
-        self.title, self.start, self.epoch, self.waited, self.done = title, 0, 0, 0, False
-        self.rows: list[dict[str, float]] = []
-        self.best: dict[str, float] = {}
-        self.best_epoch = 0
-        self.best_state: dict[str, torch.Tensor] | None = None
-        self.optimizer: torch.optim.Optimizer | None = None
-        self.moments: Mapping[str, torch.Tensor] | None = None  # of an interrupted run
-        self.began, self.losses, self.steps, self.loggers = (time.perf_counter(), time.process_time()), 0.0, 0, []
-        self.bar = tqdm(total=settings.epochs, desc=title, unit="epoch", disable=not run.progress, dynamic_ncols=True)
-
-    def spent(self) -> tuple[float, float]:
-        """Return wall and CPU seconds so far, those of interrupted runs included."""
-        wall, cpu = self.began
-        return self.wall_s + time.perf_counter() - wall, self.cpu_s + time.process_time() - cpu
-
-    def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
-        if self.moments is not None:
-            restore_optimizer(optimizer, self.moments)
-
-    def add_loss(self, value: torch.Tensor) -> None:
-        self.losses, self.steps = self.losses + value, self.steps + 1
-
-    def end_epoch(self) -> bool:
-        """Return whether training should stop here."""
-        loss = float(self.losses) / max(self.steps, 1)
-        self.losses, self.steps, self.epoch = 0.0, 0, self.epoch + 1
-        if not loss == loss or abs(loss) == float("inf"):
-            raise RankerError(
-                f"ranker {self.title}", f"the loss became {loss} in epoch {self.epoch}", "Lower ranker.learning_rate."
-            )
-        last = self.epoch >= self.settings.epochs
-        if self.epoch % self.settings.eval_every == 0 or last:
-            self._validate(loss)
-            self.done = last or self.waited >= self.settings.patience
-            self._save()
-        self.bar.update()
-        return self.done
-
-    def _validate(self, loss: float) -> None:
-        row = {"epoch": self.epoch, "loss": loss, "wall_s": round(self.spent()[0], 3)}
-        if self.validate is not None:
-            self.module.eval()
-            with torch.no_grad():
-                row |= {name: float(value) for name, value in self.validate().items()}
-            self.module.train()
-        self.rows.append(row)
-        self._log(row)
-        if self.validate is None or not self.best or row[self.metric] > self.best[self.metric]:
-            self.best = {key: value for key, value in row.items() if key not in ("epoch", "loss", "wall_s")}
-            self.best_epoch, self.waited = self.epoch, 0
-            self.best_state = {key: value.detach().clone() for key, value in self.module.state_dict().items()}
-        else:
-            self.waited += 1
-        shown = {"loss": f"{loss:.4f}"}
-        if self.validate is not None:
-            shown |= {self.metric: f"{row[self.metric]:.4f}", "best": f"{self.best[self.metric]:.4f}"}
-        self.bar.set_postfix(shown, refresh=False)
-
-    def _log(self, row: Mapping[str, float]) -> None:
-        for logger in self.loggers:
-            logger.log_metrics({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
-
-    def finish(self) -> None:
-        if self.best_state is not None:
-            self.module.load_state_dict(self.best_state)
-        self.module.eval()
-
-    # -- checkpoint ------------------------------------------------------------------------------------------
-
-    def _identity(self) -> str:
-        shapes = {key: list(value.shape) for key, value in self.module.state_dict().items()}
-        settings = self.settings.model_dump(mode="json")
-        return fingerprint([self.title, settings, self.run.seed, shapes, self.metric, self.data])
-
-    def _save(self) -> None:
-        if self.run.folder is None:
-            return
-        parts = {"model": self.module.state_dict(), "best": self.best_state, "optimizer": flatten(self.optimizer)}
-        if self.second is not None:
-            parts["second"] = flatten(self.second)
-        facts = {name: getattr(self, name) for name in FACTS}
-        facts["wall_s"], facts["cpu_s"] = self.spent()
-        save_checkpoint(self.run.folder, parts, facts, self._identity())
-
-    def resume(self) -> None:
-        """Continue from the folder's checkpoint, if it is of this very run."""
-        self.module.train()
-        found = load_checkpoint(self.run.folder, self._identity(), self.run.log) if self.run.folder else None
-        if found is None:
-            return
-        parts, facts = found
-        self.module.load_state_dict(parts["model"])
-        self.best_state, self.moments = parts["best"], parts["optimizer"]
-        if self.second is not None:
-            restore_optimizer(self.second, parts["second"])
-        for name in (*FACTS, "wall_s", "cpu_s"):
-            setattr(self, name, facts[name])
-        self.start = self.epoch
-        self.bar.update(self.epoch)
-        self.run.log(f"continuing {self.title} after epoch {self.epoch}")
-
-
 def make_optimizer(
     module: torch.nn.Module, settings: TrainingSettings, second: torch.optim.Optimizer | None = None
 ) -> torch.optim.Optimizer:
@@ -282,19 +183,6 @@ def make_optimizer(
     others = {id(parameter) for group in second.param_groups for parameter in group["params"]} if second else set()
     parameters = [parameter for parameter in module.parameters() if id(parameter) not in others]
     return kind(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-
-
-def _logger(kind: str, run: Run, progress: _Progress) -> Any:
-    if kind == "none" or run.folder is None:
-        return False
-    from lightning.pytorch import loggers
-
-    maker = loggers.CSVLogger if kind == "csv" else loggers.TensorBoardLogger
-    logger = maker(save_dir=str(run.folder), name="log", version="")
-    progress.loggers.append(logger)
-    for row in progress.rows:  # of an interrupted run
-        progress._log(row)
-    return logger
 
 
 class _quiet(warnings.catch_warnings):

@@ -46,6 +46,8 @@ class VBPR(ContentRanker):
 class VBPRModule(ContentModule):
     """Vectors are ``[g | t | 1]`` of a user and ``[g | E f | b]`` of an item."""
 
+    separable: ClassVar[bool] = True
+
     def __init__(self, train: Interactions, content: Mapping[str, np.ndarray], settings: VBPR.Settings) -> None:
         super().__init__(train, content, settings)
         rows = torch.from_numpy(np.concatenate(list(content.values()), axis=1) / len(content) ** 0.5)  # [n_items, dim]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from pydantic import Field
 
 from recsys.core.protocols import Validator
 from recsys.core.runtime import Run
-from recsys.core.values import FitLog, Histories, Interactions, Query
+from recsys.core.values import FitLog, Histories, Interactions, ItemFeatures, Query
 from recsys.rankers.losses import bpr_loss, weighted_logsumexp
 from recsys.rankers.sampling import NegativeSampler
+from recsys.rankers.sharing import Sharing, divided_pairs, divided_users
 from recsys.rankers.training import TrainingSettings, fit_module
 
 Batch = tuple[torch.Tensor, ...]
@@ -43,8 +44,11 @@ class VectorModule(torch.nn.Module):
 
     Attributes:
         catalogue: item row numbers int64 that the softmax is over; ``None``: all.
+        separable: the losses are means over examples, each a function of its own example and the parameters alone, so
+            that several processes can divide a batch.
     """
 
+    separable: ClassVar[bool] = False
     catalogue: torch.Tensor | None
     n_users: int
     settings: VectorSettings
@@ -120,6 +124,7 @@ class VectorRanker:
     def _learn(
         self, module: VectorModule, train: Interactions, *, valid: Validator | None, run: Run, title: str,
         data: str = "", trained_only: bool = False, begin: Callable[[int], None] | None = None,
+        features: ItemFeatures | None = None,
     ) -> FitLog:  # fmt: skip
         """Train ``module`` by mini-batches and keep its vectors.
 
@@ -127,6 +132,7 @@ class VectorRanker:
             data: digest of what it learns from besides ``train``.
             trained_only: draw negatives among the items of train alone.
             begin: called with the number of each epoch before its first batch.
+            features: what other processes, who fit the same, read besides ``train``.
         """
         make = pair_batches if self.settings.loss == "bpr" else user_batches
         batches = make(train, self.settings.batch_size, run, run.torch_device(), trained_only)
@@ -140,11 +146,14 @@ class VectorRanker:
             self._keep(module)
             return valid(self)
 
+        divide = divided_pairs if self.settings.loss == "bpr" else divided_users
+        same = Sharing(type(self)(self.settings), train, features or ItemFeatures(), divide)
         log = fit_module(
             module, settings=self.settings, batches=epoch,
             loss=module.bpr if self.settings.loss == "bpr" else module.softmax,
             validate=validate if valid else None, metric=valid.metric if valid else None,
             run=run, title=title, data=train.digest + data,
+            sharing=same if module.separable else None,
         )  # fmt: skip
         self._keep(module)
         return log

@@ -1,0 +1,225 @@
+"""Training by several processes, one a device, with Lightning's DDP.
+
+The process that was asked to fit leads: it starts the others, validates, keeps the best weights and the checkpoint,
+and says when to stop. The others fit the same ranker from the same seed, so that all see the same batches; each
+computes the loss of its own rows, and DDP adds the gradients up (gloo on CPUs, NCCL on GPUs). Everything else goes
+through pipes: nobody waits in a collective while the leader validates, and a process that is gone is noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recsys.core.errors import RankerError
+from recsys.core.runtime import Run
+from recsys.rankers.helpers import PARTING_S, Helper
+from recsys.rankers.sharing import Divide, Seat, SeatedRun, Sharing
+
+STEP = timedelta(minutes=30)  # that processes wait for each other within a step
+
+
+@contextlib.contextmanager
+def gathered(size: int, sharing: Sharing | None, run: Run, title: str) -> Iterator[Team | None]:
+    """Give this process its place among ``size``, the others started here unless it is one; ``None``: it is alone.
+
+    Raises:
+        RankerError: the ranker cannot be divided, devices are missing, or a process ended before its time.
+    """
+    if size == 1:
+        yield None
+    elif isinstance(run, SeatedRun):
+        run.seat.pipe.send("ready")
+        with _group(run.seat.rank, size, run.seat.meeting, run.torch_device()):
+            yield Follower(run.seat, sharing.divide, run.torch_device())
+    else:
+        _check(size, sharing, run, title)
+        leader = Leader(size, sharing.divide, run, title)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            _threads(max(1, leader.threads // size)),
+            leader.helped(sharing, Path(folder) / "meeting"),
+        ):
+            yield leader
+
+
+def _check(size: int, sharing: Sharing | None, run: Run, title: str) -> None:
+    device, cause = run.torch_device(), ""
+    found = torch.cuda.device_count() - (device.index or 0)
+    if sharing is None:
+        cause = f"its loss is no mean over the rows of a batch, so that devices = {size} would train another model"
+    elif torch.distributed.is_initialized():
+        cause = "this process is one of several already (torch.distributed is in use)"
+    elif device.type not in ("cpu", "cuda"):
+        cause = f"devices = {size} needs CPUs or CUDA, not {device.type}"
+    elif device.type == "cuda" and found < size:
+        cause = f"devices = {size}, and from {device} on there are {found}"
+    if cause:
+        raise RankerError(f"ranker {title}", cause, "Set ranker.devices = 1.")
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _group(rank: int, size: int, meeting: Path, device: torch.device) -> Iterator[None]:
+    """Be one of the processes that add gradients up; they meet by a file, so that no port has to be free."""
+    from torch import distributed
+
+    store = distributed.FileStore(str(meeting), size)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STEP)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+class Team:
+    """One process of several; ``rank`` 0 leads."""
+
+    def __init__(self, rank: int, size: int, divide: Divide, device: torch.device) -> None:
+        self.rank, self.size, self.divide, self.device = rank, size, divide, device
+
+    def part_of(self, loss: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
+        """Return what gives this rank's part of the loss of a batch; those of all ranks sum to the whole."""
+
+        def of_rows(batch: Any) -> torch.Tensor:
+            rows, share = self.divide(batch, self.rank, self.size)
+            return loss(rows) * share
+
+        return of_rows
+
+    def placement(self) -> dict[str, Any]:
+        """Return what Lightning's trainer is told."""
+        from lightning.pytorch.plugins.environments import LightningEnvironment
+        from lightning.pytorch.strategies import DDPStrategy
+
+        rank, first = self.rank, (self.device.index or 0) - self.rank
+
+        class Seats(LightningEnvironment):
+            creates_processes_externally = True
+
+            def local_rank(self) -> int:
+                return rank
+
+        gpu = self.device.type == "cuda"
+        return {
+            "accelerator": "gpu" if gpu else "cpu",
+            "devices": list(range(first, first + self.size)) if gpu else self.size,
+            "strategy": DDPStrategy(broadcast_buffers=False),  # a buffer is the same everywhere, and can be large
+            "plugins": [Seats()],
+            "use_distributed_sampler": False,
+        }
+
+    def take_signals(self) -> None:
+        """Let SIGTERM end this process: Lightning's handler would wait for others, who may wait for this one."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _leave)
+
+
+class Follower(Team):
+    """Computes its part and does as it is told."""
+
+    def __init__(self, seat: Seat, divide: Divide, device: torch.device) -> None:
+        super().__init__(seat.rank, seat.size, divide, device)
+        self.pipe = seat.pipe
+
+    def begin(self, progress: Any) -> None:
+        """Start where the leader does; the weights come by DDP."""
+        progress.start, moments = self.pipe.recv()
+        progress.epoch = progress.start
+        progress.moments = moments and {name: torch.from_numpy(array) for name, array in moments.items()}
+
+    def end_epoch(self, progress: Any) -> bool:
+        """Tell the loss and the CPU seconds so far, and return whether training should stop here."""
+        self.pipe.send((float(progress.losses), time.process_time()))
+        progress.losses, progress.steps, progress.epoch = 0.0, 0, progress.epoch + 1
+        return self.pipe.recv()
+
+
+class Leader(Team):
+    """Keeps all that is kept and decides; the others begin and end with it."""
+
+    def __init__(self, size: int, divide: Divide, run: Run, title: str) -> None:
+        super().__init__(0, size, divide, run.torch_device())
+        self.run, self.title, self.helpers = run, title, list[Helper]()
+        self.threads = torch.get_num_threads()  # of all processes together
+
+    @contextlib.contextmanager
+    def helped(self, sharing: Sharing, meeting: Path) -> Iterator[None]:
+        """Start the others, and end them at the end."""
+        try:
+            with self._explained():
+                for rank in range(1, self.size):
+                    self.helpers.append(Helper(sharing, self._run(rank), Seat(rank, self.size, meeting)))
+                for helper in self.helpers:
+                    helper.hear()  # that it is ready
+            with _group(0, self.size, meeting, self.device), self._explained():
+                yield
+            for helper in self.helpers:
+                helper.process.join(PARTING_S)  # nothing is left for it to do
+        finally:
+            for helper in self.helpers:
+                helper.end()
+
+    def _run(self, rank: int) -> Run:
+        """Return the run of another rank: the same seed, on the next device, and silent."""
+        gpu = self.device.type == "cuda"
+        return Run(self.run.seed, f"cuda:{(self.device.index or 0) + rank}" if gpu else "cpu", log=_nothing)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say who is gone when a collective or a pipe breaks."""
+        try:
+            yield
+        except RuntimeError as error:
+            until = time.monotonic() + PARTING_S
+            while time.monotonic() < until:
+                ended = [helper for helper in self.helpers if not helper.process.is_alive()]
+                if ended:
+                    first = min(ended, key=lambda helper: helper.process.exitcode)  # killed: before those who missed it
+                    raise RankerError(f"ranker {self.title}", *first.fate()) from error
+                time.sleep(0.02)
+            raise
+
+    def begin(self, progress: Any) -> None:
+        """Hand on where training begins, and the optimizer's moments if it is continued."""
+        moments = progress.moments and {name: tensor.numpy() for name, tensor in progress.moments.items()}
+        for helper in self.helpers:
+            helper.tell((progress.start, moments))
+
+    def end_epoch(self, progress: Any) -> bool:
+        """Add up what all parts of the batches lost, and return whether training should stop here, for all."""
+        heard = [helper.hear() for helper in self.helpers]
+        progress.losses = float(progress.losses) + sum(loss for loss, _ in heard)
+        progress.helpers_s = sum(seconds for _, seconds in heard)
+        with _threads(self.threads):  # the others do nothing meanwhile
+            stop = progress.end_epoch()
+        for helper in self.helpers:
+            helper.tell(stop)
+        return stop
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _nothing(message: str) -> None:
+    pass
