@@ -319,9 +319,9 @@ def test_a_stopped_training_that_is_wanted_whole_is_as_if_it_never_stopped(learn
 def test_a_trial_goes_on_from_its_checkpoint_with_the_same_figures(
     learned: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recsys.rankers import training
+    from recsys.rankers import progress
 
-    other, save, saved = write_run(tmp_path / "other", learned=True), training.save_checkpoint, []
+    other, save, saved = write_run(tmp_path / "other", learned=True), progress.save_checkpoint, []
 
     def dies_later(*arguments, **options) -> None:
         save(*arguments, **options)
@@ -329,7 +329,7 @@ def test_a_trial_goes_on_from_its_checkpoint_with_the_same_figures(
         if len(saved) % 4 == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "save_checkpoint", dies_later)
+    monkeypatch.setattr(progress, "save_checkpoint", dies_later)
     deaths = 0
     while deaths < 20:
         try:
