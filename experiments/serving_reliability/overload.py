@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 import threading
 import time
@@ -10,6 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from server import Client, Server
 
@@ -17,11 +19,15 @@ SECONDS = 30.0
 TIMES = 5
 MOST_OPEN = 1500  # connections of the generator
 CLOSED = 16  # clients that wait for their answers
+COSTLY = {
+    "k": 500,
+    "diversity": 0.7,
+}  # of lists: so few are answered a second that the generator can ask for five times that
 
 
 def _request(port: int, number: int) -> bytes:
     """Most ask for lists, some look things up off the event loop: both ways can be crowded."""
-    path = "/v1/recommendations?k=50&user_id=" if number % 4 else "/v1/similar?k=50&item_id="
+    path = f"/v1/recommendations?{urlencode(COSTLY)}&user_id=" if number % 4 else "/v1/similar?item_id="
     return f"GET {path}{1 + number * 7 % 900} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n".encode()
 
 
@@ -33,8 +39,10 @@ def _capacity(port: int, seconds: float) -> float:
         client, count = Client(port, number), 0
         while time.monotonic() < end:
             turn = number + CLOSED * count
-            path, query = ("recommendations", "user_id") if turn % 4 else ("similar", "item_id")
-            assert client.get(f"/v1/{path}", k=50, **{query: 1 + turn * 7 % 900})[0] == 200
+            path, query, more = (
+                ("recommendations", "user_id", COSTLY) if turn % 4 else ("similar", "item_id", {"k": 50})
+            )
+            assert client.get(f"/v1/{path}", **more, **{query: 1 + turn * 7 % 900})[0] == 200
             count += 1
         return count
 
@@ -81,13 +89,7 @@ class Flood:
     async def _one(self, number: int) -> None:
         self.found["sent"] += 1
         try:
-            if self.idle:
-                reader, writer = self.idle.pop()
-            else:
-                self.open += 1
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            writer.write(_request(self.port, number))
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            reader, writer, head = await self._asked(number)
             length = int(head.partition("content-length:")[2].split("\r\n")[0])
             await reader.readexactly(length)
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
@@ -101,6 +103,23 @@ class Flood:
             self.open -= 1
         else:
             self.idle.append((reader, writer))
+
+    async def _asked(self, number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
+        """Return a connection and the head of its answer; one that the server closed while it was idle is left."""
+        while self.idle:
+            reader, writer = self.idle.pop()
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                return reader, writer, await self._head(reader, writer, number)
+            writer.close()
+            self.open -= 1
+            self.found["closed while idle"] += 1
+        self.open += 1
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        return reader, writer, await self._head(reader, writer, number)
+
+    async def _head(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> str:
+        writer.write(_request(self.port, number))
+        return (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
 
 
 def overload() -> dict[str, Any]:
