@@ -44,6 +44,7 @@ class Chromium:
         self._process = subprocess.Popen(
             [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
              "--disable-background-networking", "--remote-debugging-port=0", f"--user-data-dir={folder}",
+             "--disable-ipc-flooding-protection",  # else it drops changes of the address beyond 200 in ten seconds
              "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
