@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 DIM, N_USERS, HISTORY = 64, 10_000, 50
 
@@ -67,6 +66,8 @@ def bare(n_items: int):
 
 def dataset(n_items: int):
     """Return the data as the service reads them: ids, titles, an attribute an item, who took what."""
+    import polars as pl  # a peer's environment, which reads this file for its vectors, has none
+
     from recsys.core.values import Dataset, Interactions, Vocabulary
 
     user_idx, item_idx = (array.astype(np.int32) for array in taken(n_items))
