@@ -68,9 +68,9 @@ def tune(
       recsys evaluate -c tuned/best.toml                       and this is the one look at test
     """
     from recsys.executing import make_executor
-    from recsys.searchfile import read_search
-    from recsys.tuned import Tuned
-    from recsys.tuning import Tuning, alone
+    from recsys.tuning.outcome import Tuned
+    from recsys.tuning.rounds import Tuning, alone
+    from recsys.tuning.searchfile import read_search
 
     space = read_search(search, trials=trials, pruner=pruner)
     with make_executor(executor, workers) as team, alone(out):
@@ -117,10 +117,10 @@ def ablate(config: Path, pairs: bool, out: Path | None, as_json: bool, **options
       recsys ablate experiments/multimodal_ablation/config.toml --workers 2 --pairs
       recsys doctor --settings ablation                        what can be set
     """
-    from recsys.ablating import Ablation
-    from recsys.ablation_plan import Plan
-    from recsys.ablation_results import as_results
-    from recsys.ablation_text import to_text, write_ablation
+    from recsys.ablation.plan import Plan
+    from recsys.ablation.results import as_results
+    from recsys.ablation.running import Ablation
+    from recsys.ablation.text import to_text, write_ablation
     from recsys.core.runtime import to_stderr
     from recsys.executing import make_executor
 

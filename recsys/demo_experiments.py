@@ -6,15 +6,15 @@ import json
 from importlib import resources
 from pathlib import Path
 
-from recsys.ablating import Ablation
-from recsys.ablation_plan import Plan
-from recsys.ablation_report import worth_section
+from recsys.ablation.plan import Plan
+from recsys.ablation.report import worth_section
+from recsys.ablation.running import Ablation
 from recsys.evaluation.report import Section
 from recsys.executing import Serial
-from recsys.searchfile import read_search
-from recsys.tuned import Tuned
-from recsys.tunepage import trials_plot
-from recsys.tuning import Tuning
+from recsys.tuning.outcome import Tuned
+from recsys.tuning.page import trials_plot
+from recsys.tuning.rounds import Tuning
+from recsys.tuning.searchfile import read_search
 from recsys.workflow import Workflow
 
 FOLDER = "demo-experiments"  # below the results: what is trained here is not to be taken for the demo's rankers

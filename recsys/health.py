@@ -96,7 +96,7 @@ def _settings_class(section: str) -> type[Settings]:
 
         return SoftTokenSettings
     if section == "ablation":  # a section of recsys ablate alone
-        from recsys.ablation_settings import AblationSettings
+        from recsys.ablation.settings import AblationSettings
 
         return AblationSettings
     if section == "benchmark":  # of recsys benchmark alone

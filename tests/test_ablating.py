@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from recsys.ablating import Ablation, Cell, Done, run_cell
-from recsys.ablation_plan import Plan
-from recsys.ablation_report import build_report
-from recsys.ablation_results import as_results
-from recsys.ablation_text import markdown, to_text, write_ablation
+from recsys.ablation.plan import Plan
+from recsys.ablation.report import build_report
+from recsys.ablation.results import as_results
+from recsys.ablation.running import Ablation, Cell, Done, run_cell
+from recsys.ablation.text import markdown, to_text, write_ablation
 from recsys.cli import main
 from recsys.core.artifact import ArtifactStore
 from recsys.core.errors import ConfigError, RankerError

@@ -19,9 +19,9 @@ from test_hosting_ray import below
 from test_tuning import STOPS, told, tuned, write_run
 
 from recsys import batch
-from recsys.ablating import Ablation
-from recsys.ablation_plan import Plan
-from recsys.ablation_results import as_results
+from recsys.ablation.plan import Plan
+from recsys.ablation.results import as_results
+from recsys.ablation.running import Ablation
 from recsys.batch import recommend_all
 from recsys.core.errors import RankerError
 from recsys.core.runtime import Run

@@ -20,10 +20,10 @@ from click.testing import CliRunner
 from recsys.cli import main
 from recsys.core.errors import ArtifactError, ConfigError, RankerError
 from recsys.executing import Local, Serial
-from recsys.searchfile import read_search
-from recsys.trialstore import open_storage
-from recsys.tuned import Tuned
-from recsys.tuning import Tuning, alone
+from recsys.tuning.outcome import Tuned
+from recsys.tuning.rounds import Tuning, alone
+from recsys.tuning.searchfile import read_search
+from recsys.tuning.store import open_storage
 from recsys.workflow import Workflow, read_config
 
 from worlds import blocks

@@ -17,9 +17,9 @@ from recsys import batch
 from recsys.batch import recommend_all
 from recsys.core.runtime import Run
 from recsys.executing import Executor, Serial, make_executor
-from recsys.searchfile import read_search
-from recsys.tuned import Tuned
-from recsys.tuning import Tuning
+from recsys.tuning.outcome import Tuned
+from recsys.tuning.rounds import Tuning
+from recsys.tuning.searchfile import read_search
 from recsys.workflow import Workflow, read_config
 
 HERE = Path(__file__).resolve().parent

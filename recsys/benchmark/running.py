@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recsys.ablating import Done, lineage, run_cell
-from recsys.ablation_plan import Cell
+from recsys.ablation.plan import Cell
+from recsys.ablation.running import Done, lineage, run_cell
 from recsys.benchmark.settings import OURS, SECTION, Contest, family
 from recsys.core.artifact import Artifact, ArtifactStore, read_artifact
 from recsys.evaluation.ablation import over_seeds, same_lists
 from recsys.evaluation.result import Evaluation
 from recsys.executing import Executor
 from recsys.rankers.peers.process import python_of
-from recsys.searchspace import Space
-from recsys.tuning import Trial, Tuning, alone
+from recsys.tuning.rounds import Trial, Tuning, alone
+from recsys.tuning.space import Space
 from recsys.workflow import Workflow
 
 

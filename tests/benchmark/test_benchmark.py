@@ -21,7 +21,7 @@ from recsys.core.errors import ArtifactError, ConfigError
 from recsys.executing import Serial
 from recsys.rankers.peers import process
 from recsys.rankers.peers.process import PeerError
-from recsys.searchspace import Space
+from recsys.tuning.space import Space
 
 from worlds import blocks
 

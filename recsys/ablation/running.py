@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recsys.ablation_plan import PLUS, Cell, Plan
-from recsys.ablation_settings import SECTION
+from recsys.ablation.plan import PLUS, Cell, Plan
+from recsys.ablation.settings import SECTION
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.config import make_settings
 from recsys.core.errors import ConfigError, RankerError, did_you_mean

@@ -16,7 +16,7 @@ from pydantic import Field
 from recsys.core.config import Settings, make_settings, read_toml
 from recsys.core.errors import ConfigError, did_you_mean
 from recsys.rankers.store import resolved
-from recsys.searchspace import Axis, Range, Space, code
+from recsys.tuning.space import Axis, Range, Space, code
 
 TOP = ("rankers", "tune", "seeds")  # seeds is for experiments/search.py, which trains what was chosen with several
 OWN = ("name", "label", "chosen_members")  # keys of a ranker's table that are no settings of it

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from recsys.evaluation.plots import line_chart
 from recsys.evaluation.svg import clean
 from recsys.evaluation.tuneplots import Path, Scale, importance_plot, parallel_plot
-from recsys.searchspace import Axis, Space, code
+from recsys.tuning.space import Axis, Space, code
 
 if TYPE_CHECKING:
-    from recsys.tuned import Tuned
+    from recsys.tuning.outcome import Tuned
 
 
 def page(tuned: Tuned) -> str:
     """Return the page: for each ranker all trials across its settings, what mattered, and how the best grew."""
-    css = (File(__file__).parent / "evaluation" / "report.css").read_text(encoding="utf-8")
+    css = (File(__file__).parents[1] / "evaluation" / "report.css").read_text(encoding="utf-8")
     parts = "".join(_section(tuned, space, place) for place, space in enumerate(tuned.spaces))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -18,8 +18,8 @@ from recsys.core.artifact import commit, versions, write_json
 from recsys.core.errors import RankerError
 from recsys.core.tomltext import to_toml
 from recsys.evaluation.wording import duration, fixed
-from recsys.searchspace import Space
-from recsys.tuning import Trial, Tuning, best_of
+from recsys.tuning.rounds import Trial, Tuning, best_of
+from recsys.tuning.space import Space
 
 TOP_SHARE = 0.25  # importance: what it takes to be among this part of the trials
 FEWEST = 8  # trials below which nothing is said about importance
@@ -147,7 +147,7 @@ class Tuned:
 
     def write(self, folder: Path) -> list[Path]:
         """Write trials.json, best.toml, a file for the best of each ranker, report.md and plots.html; return them."""
-        from recsys.tunepage import page
+        from recsys.tuning.page import page
 
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "trials.json", self.to_dict())

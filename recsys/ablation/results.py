@@ -7,9 +7,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from recsys.ablating import INTACT, Ablation, Measured, VariantFound, lineage
-from recsys.ablation_plan import PLUS
-from recsys.ablation_settings import SECTION
+from recsys.ablation.plan import PLUS
+from recsys.ablation.running import INTACT, Ablation, Measured, VariantFound, lineage
+from recsys.ablation.settings import SECTION
 from recsys.core.artifact import command_line, commit, versions
 from recsys.evaluation.ablation_words import REMOVAL, overlap_sentence, sentence
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recsys.ablating import Ablation
-from recsys.ablation_report import build_report, means_section
-from recsys.ablation_results import as_results, verdicts
+from recsys.ablation.report import build_report, means_section
+from recsys.ablation.results import as_results, verdicts
+from recsys.ablation.running import Ablation
 from recsys.console import columns
 from recsys.core.artifact import write_json
 from recsys.evaluation.publish import write_report

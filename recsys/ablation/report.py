@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from recsys.ablating import INTACT, Ablation, VariantFound, lineage
-from recsys.ablation_plan import PLUS
-from recsys.ablation_results import cost, made, spread, verdicts
+from recsys.ablation.plan import PLUS
+from recsys.ablation.results import cost, made, spread, verdicts
+from recsys.ablation.running import INTACT, Ablation, VariantFound, lineage
 from recsys.evaluation.ablation import HARMS, HELPS
 from recsys.evaluation.ablation_plots import Bar, Point, curves_plot, pareto_plot, worth_plot
 from recsys.evaluation.ablation_words import headline, overlap_sentence

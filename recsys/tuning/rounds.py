@@ -20,16 +20,16 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from recsys.attempting import Job, Tried, attempt
 from recsys.core.errors import ConfigError, RankerError
 from recsys.core.fingerprint import fingerprint, source_key
 from recsys.evaluation.wording import fixed
 from recsys.executing import Executor
-from recsys.proposing import propose
 from recsys.rankers import RANKERS
-from recsys.searchfile import Search
-from recsys.searchspace import Space
-from recsys.trialstore import open_storage
+from recsys.tuning.proposing import propose
+from recsys.tuning.searchfile import Search
+from recsys.tuning.space import Space
+from recsys.tuning.store import open_storage
+from recsys.tuning.trial import Job, Tried, attempt
 from recsys.workflow import Workflow
 
 

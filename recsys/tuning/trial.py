@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from recsys.core.artifact import Artifact
 from recsys.core.errors import ConfigError, RankerError
 from recsys.core.runtime import stopwatch
-from recsys.searchfile import TuneSettings
+from recsys.tuning.searchfile import TuneSettings
 from recsys.workflow import RunConfig, Workflow
 
 if TYPE_CHECKING:

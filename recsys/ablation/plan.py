@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from recsys.ablation_settings import SECTION, AblationSettings, ComponentSettings, VariantSettings, ablation_of
+from recsys.ablation.settings import SECTION, AblationSettings, ComponentSettings, VariantSettings, ablation_of
 from recsys.core.config import apply_overrides, read_toml
 from recsys.core.errors import ConfigError, did_you_mean
 from recsys.evaluation.knockout import Knockout

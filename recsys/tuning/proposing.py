@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from recsys.core.runtime import Run
-from recsys.searchfile import TuneSettings
-from recsys.searchspace import Space
+from recsys.tuning.searchfile import TuneSettings
+from recsys.tuning.space import Space
 
 AGAIN = 20  # times that a sampler may propose what was tried already, before it is let
 

@@ -1,0 +1,1 @@
+"""What components are worth: what the verb ``ablate`` needs."""

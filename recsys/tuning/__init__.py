@@ -1,0 +1,1 @@
+"""Settings chosen on validation: what the verb ``tune`` needs."""
