@@ -28,7 +28,8 @@ from recsys.core.errors import ConfigError, RankerError, RecsysError
 from recsys.core.runtime import quiet_threads
 from recsys.evaluation.wording import fixed
 from recsys.reporting import write_comparison
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 
 def grid(ranker: dict[str, Any]) -> list[dict[str, Any]]:

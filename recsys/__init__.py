@@ -11,7 +11,7 @@ PUBLIC = {
     "train": "recsys.library",
     "Recommender": "recsys.serving.recommender",
     "Workflow": "recsys.workflow",
-    "read_config": "recsys.workflow",
+    "read_config": "recsys.runconfig",
     "Run": "recsys.core.runtime",
     "RecsysError": "recsys.core.errors",
     "EvaluationSettings": "recsys.evaluation.evaluator",

@@ -25,9 +25,10 @@ from recsys.listing import listed, lists_text
 from recsys.profiles.render import bounds
 from recsys.profiling import Current, Profiling
 from recsys.reporting import build_report, knockout_section
+from recsys.runconfig import RunConfig
 from recsys.searching import Search
 from recsys.serving.recommender import Recommender
-from recsys.workflow import RunConfig, Workflow
+from recsys.workflow import Workflow
 
 REPORT = "report.html"
 

@@ -16,7 +16,8 @@ from recsys.core.fingerprint import fingerprint, source_key
 from recsys.core.values import ItemFeatures
 from recsys.items import make_describer
 from recsys.items.describe import describe_items, disagreement, with_descriptions
-from recsys.workflow import Workflow, check_device
+from recsys.runconfig import check_device
+from recsys.workflow import Workflow
 
 TABLE = "descriptions.parquet"
 

@@ -84,8 +84,8 @@ def _settings_class(section: str) -> type[Settings]:
     from recsys.items import DESCRIBERS, ENCODERS
     from recsys.profiles.llm import LANGUAGE_MODELS
     from recsys.rankers import RANKERS
+    from recsys.runconfig import RunConfig
     from recsys.visuals import GENERATORS
-    from recsys.workflow import RunConfig
 
     if section == "llm.searches":  # plain values in the run's settings: its own class needs torch
         from recsys.profiles.query_writer import QueryWriterSettings

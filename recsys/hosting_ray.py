@@ -27,9 +27,10 @@ from recsys.core.errors import ConfigError
 from recsys.executing import ExecutorError
 from recsys.executing_ray import connect, load_ray
 from recsys.hosting import Host, Hosting
+from recsys.runconfig import RunConfig
 from recsys.serving.http.guard import Guard, Limits
 from recsys.serving.state import make_state
-from recsys.workflow import RunConfig, Workflow
+from recsys.workflow import Workflow
 
 NAME = "recsys"  # of the application in Serve
 BUSY = 16  # requests that a replica answers at once before another is started: they are answered in one pass

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from recsys.runconfig import read_config
 from recsys.serving.recommender import Recommender
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 
 def train(

@@ -22,7 +22,8 @@ def run_options(command: Callable) -> Callable:
     @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes on standard error.")
     @functools.wraps(command)
     def wrapped(config, overrides, artifacts, as_json, quiet, **rest):  # type: ignore[no-untyped-def]
-        from recsys.workflow import Workflow, read_config
+        from recsys.runconfig import read_config
+        from recsys.workflow import Workflow
 
         extra = (*overrides, *([f"run.artifacts={json.dumps(str(artifacts))}"] if artifacts else []))
         settings = read_config(config, extra)

@@ -23,9 +23,10 @@ from recsys.profiles.projector import Projector, SoftTokenSettings
 from recsys.profiles.rerank import SoftReranker
 from recsys.profiles.soft_tokens import SLOPES, SoftTokens
 from recsys.profiles.user_vectors import UserSpace
+from recsys.runconfig import check_device
 from recsys.serving.catalogue import Catalogue
 from recsys.wording import configured_model
-from recsys.workflow import Workflow, check_device
+from recsys.workflow import Workflow
 
 STATE = "soft_tokens.safetensors"
 AMONG, SHOWN = 50, 5  # well-known items that the model chooses among; titles that are told

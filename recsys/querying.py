@@ -19,9 +19,10 @@ from recsys.profiles.naming import clean_title
 from recsys.profiles.queries import ItemSearch, QueryRanker, SearchSettings
 from recsys.profiles.query_writer import QueryWriter, QueryWriterSettings
 from recsys.profiles.title_prompts import TitlePrompts
+from recsys.runconfig import check_device
 from recsys.serving.catalogue import Catalogue
 from recsys.wording import configured_model
-from recsys.workflow import Workflow, check_device
+from recsys.workflow import Workflow
 
 STATE = "writer.safetensors"
 SEARCH, POPULARITY = SearchSettings(exact=True, results=20), 1.0  # weight of log popularity beside BM25

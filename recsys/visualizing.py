@@ -19,11 +19,12 @@ from recsys.core.protocols import ItemEncoder, ReadsCatalogue, VisualGenerator
 from recsys.items import make_encoder
 from recsys.items.sheet import Card
 from recsys.profiling import Profiling
+from recsys.runconfig import check_device
 from recsys.visuals import ROOM, make_generator
 from recsys.visuals.album import SHEET, check_folder, kind_of, read_album, scores_text, slug, write_album
 from recsys.visuals.request import GeneratedVisual
 from recsys.visuals.selection import YARDSTICK, Yardstick, choose, draw
-from recsys.workflow import Workflow, check_device
+from recsys.workflow import Workflow
 
 DIAL = 0.5
 

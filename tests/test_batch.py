@@ -12,8 +12,9 @@ from recsys.batch import recommend_all
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.runtime import Run
 from recsys.executing import make_executor
+from recsys.runconfig import read_config
 from recsys.serving.recommender import Recommender
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 QUIET = Run(log=lambda message: None)
 

@@ -14,7 +14,8 @@ from recsys.coldstart import ALL, ALONE, KNOWN, ColdStart, ranker_config
 from recsys.coldtables import cold_text, item_table, user_table
 from recsys.core.errors import ArtifactError, ConfigError
 from recsys.reporting import write_cold
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 from worlds import content_world
 

@@ -14,7 +14,8 @@ from recsys.comparison import Comparison
 from recsys.core.config import make_settings
 from recsys.profiling import Profiling
 from recsys.rankers.store import resolved, uses_features
-from recsys.workflow import RunConfig, Workflow, read_config
+from recsys.runconfig import RunConfig, read_config
+from recsys.workflow import Workflow
 
 PLAN = tomllib.loads(resources.files("recsys").joinpath("demo.toml").read_text(encoding="utf-8"))
 PARTS = ("rankers", "people", "search", "knockout", "visual", "served")

@@ -16,8 +16,9 @@ from recsys.core.config import Settings
 from recsys.core.errors import ConfigError, DataError
 from recsys.items import encoding
 from recsys.items.describe import Reflection
+from recsys.runconfig import read_config
 from recsys.searching import Search
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 LIARS = ("red3", "red7", "blue5")  # their texts say "green"
 

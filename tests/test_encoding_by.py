@@ -20,7 +20,8 @@ from recsys.core.errors import ConfigError
 from recsys.core.runtime import Run
 from recsys.executing import Serial
 from recsys.items import parts
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 N_ITEMS, ROWS = 60, 16
 WORDS = ("a submarine", "in the deep sea", "dreams of", "a small town", "and its last", "piano player", "under snow")

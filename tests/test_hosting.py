@@ -9,9 +9,10 @@ import pytest
 
 from recsys.core.errors import ConfigError
 from recsys.hosting import Host, Hosting, keys_of
+from recsys.runconfig import read_config
 from recsys.serving.service import Wanted
 from recsys.serving.state.store import Event
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 
 def workflow(root: Path, ranker: str = "popularity") -> Workflow:

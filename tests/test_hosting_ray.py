@@ -24,7 +24,8 @@ from recsys.cli import main
 from recsys.core.errors import BusyError, ConfigError
 from recsys.hosting import Host, Hosting
 from recsys.hosting_ray import Description, Replicas, check_shared, describe, serve_on_ray
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 pytest_plugins = ["serving.postgres_server"]
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"

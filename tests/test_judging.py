@@ -20,7 +20,8 @@ from recsys.core.errors import ConfigError, DataError
 from recsys.evaluation.picture_cases import Cases, JudgeSettings, ways
 from recsys.evaluation.picture_verdict import Verdict
 from recsys.judging import SHARD, Judging
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 SETTINGS = (
     "split.kind=cold_items", "split.cold_share=0.6", "judge.encoder='test_judging:Judge'", "judge.users=24",

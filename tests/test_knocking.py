@@ -16,7 +16,8 @@ from recsys.core.values import Split
 from recsys.evaluation.knockout import Knockout
 from recsys.knocking import Knocked, Knocking
 from recsys.reporting import knockout_section, write_comparison
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 from worlds import content_world
 

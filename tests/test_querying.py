@@ -17,7 +17,8 @@ from recsys.core.errors import ConfigError, DataError
 from recsys.core.values import Query
 from recsys.portrait import Asked, answer
 from recsys.querying import Querying
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 SHORT = {**QUICK, "epochs": 2, "epoch_tokens": 1_500, "valid_users": 8}
 

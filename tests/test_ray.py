@@ -31,7 +31,8 @@ from recsys.executing_ray import Ray, RayData
 from recsys.items import make_encoder
 from recsys.items.encoding import encode_items
 from recsys.items.parts import encode_items_by
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 from worlds import content_world
 

@@ -14,7 +14,7 @@ from recsys.cli import main
 from recsys.items import DESCRIBERS, make_describer
 from recsys.profiles.llm import LANGUAGE_MODELS, make_language_model
 from recsys.rankers.store import resolved
-from recsys.workflow import read_config
+from recsys.runconfig import read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

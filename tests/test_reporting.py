@@ -24,7 +24,8 @@ from recsys.evaluation.significance import compare
 from recsys.rankers.ease import EASE
 from recsys.rankers.popularity import Popularity
 from recsys.reporting import build_report, write_comparison
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 NONE = "no validation part: nothing was chosen"
 SEARCH = Path(__file__).resolve().parents[1] / "experiments" / "search.py"

@@ -15,8 +15,9 @@ from recsys.cli import main
 from recsys.core.config import Settings
 from recsys.core.errors import DataError
 from recsys.items.cache import content_digest
+from recsys.runconfig import read_config
 from recsys.searching import Search, _standard
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220), "yellow": (230, 220, 10)}
 EACH, MUTE = 40, 4  # items of a colour; the last of them have a number for a title, and a picture

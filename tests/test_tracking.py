@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from recsys.core.errors import ConfigError
+from recsys.runconfig import read_config
 from recsys.trackers import MLflow
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 ROWS = [f"u{user},i{(user * 7 + place * 3) % 20},{1 + place % 5},{place}" for user in range(30) for place in range(9)]
 EPOCHS = 3

@@ -20,11 +20,12 @@ from click.testing import CliRunner
 from recsys.cli import main
 from recsys.core.errors import ArtifactError, ConfigError, RankerError
 from recsys.executing import Local, Serial
+from recsys.runconfig import read_config
 from recsys.tuning.outcome import Tuned
 from recsys.tuning.rounds import Tuning, alone
 from recsys.tuning.searchfile import read_search
 from recsys.tuning.store import open_storage
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 from worlds import blocks
 

@@ -17,12 +17,13 @@ from recsys import health, items, visualizing
 from recsys.cli import main
 from recsys.core.config import Settings
 from recsys.core.errors import ArtifactError
+from recsys.runconfig import read_config
 from recsys.visualizing import Asked, Visualizing
 from recsys.visuals import album
 from recsys.visuals.reader import opened
 from recsys.visuals.request import GeneratedVisual
 from recsys.visuals.shipped import FLOW, FOLDER
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 COLOURS = {"Drama": (200, 30, 30), "Horror": (30, 30, 200), "Western": (30, 180, 30)}
 EACH, READERS, TAKEN = 16, 8, 10  # items of a genre, readers of each, items that one of them takes

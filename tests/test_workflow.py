@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from recsys.core.errors import ArtifactError
-from recsys.workflow import RunConfig, Workflow, read_config
+from recsys.runconfig import RunConfig, read_config
+from recsys.workflow import Workflow
 
 ROWS = [f"u{user},i{(user * 7 + place * 3) % 20},{1 + place % 5},{place}" for user in range(30) for place in range(9)]
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from recsys.core.artifact import commit, write_json
 from recsys.core.runtime import quiet_threads
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent / "latest_small_random" / "config.toml"

@@ -20,8 +20,9 @@ from recsys.core.runtime import Run, stopwatch
 from recsys.core.values import TEST, TRAIN, VALID, ItemFeatures
 from recsys.items.joint import JointSettings, JointSpace, deal
 from recsys.items.retrieval import pair_figures
+from recsys.runconfig import read_config
 from recsys.searching import encoded_features
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent / "latest_small_random" / "config.toml"

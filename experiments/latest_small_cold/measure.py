@@ -25,7 +25,8 @@ from recsys.evaluation.result import Evaluation
 from recsys.evaluation.significance import compare
 from recsys.rankers.store import load_ranker, make_ranker, uses_features
 from recsys.reporting import write_cold
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 RAW = {"latest_small_cold": "movielens-latest-small", "tiktok": "tiktok-diffmm"}

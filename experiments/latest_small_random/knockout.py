@@ -20,7 +20,8 @@ from recsys.core.runtime import quiet_threads
 from recsys.evaluation.knockout import Knockout
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.significance import compare
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 SHUFFLED = Knockout("shuffle", ("attributes", "image", "text"))

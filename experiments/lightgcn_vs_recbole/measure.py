@@ -28,7 +28,8 @@ from recsys.core.runtime import Run, to_stderr  # noqa: E402
 from recsys.core.values import FitLog, ItemFeatures  # noqa: E402
 from recsys.evaluation.evaluator import make_validator  # noqa: E402
 from recsys.rankers.store import make_ranker  # noqa: E402
-from recsys.workflow import Workflow, read_config  # noqa: E402
+from recsys.runconfig import read_config  # noqa: E402
+from recsys.workflow import Workflow  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 FOLDERS = {"ml100k": "ml100k_peers_random", "baby": "amazon_baby"}

@@ -20,11 +20,12 @@ from recsys.core.values import Interactions, ItemFeatures, Query
 from recsys.evaluation.significance import bootstrap_interval
 from recsys.evaluation.topk import top_k
 from recsys.rankers.store import make_ranker
+from recsys.runconfig import read_config
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItems, Neighbourhood
 from recsys.serving.recommender import Recommender
 from recsys.serving.stretching import fair_stretch
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 K = 20

@@ -30,6 +30,7 @@ from recsys.core.artifact import commit, versions, write_json
 from recsys.core.config import Settings, apply_overrides, make_settings, read_toml
 from recsys.core.fingerprint import fingerprint
 from recsys.core.runtime import Run
+from recsys.runconfig import read_config
 from recsys.visuals.autoencoder import Autoencoder, AutoencoderSettings
 from recsys.visuals.conditions import CONDITIONS
 from recsys.visuals.examples import Examples, ExampleSettings
@@ -40,7 +41,7 @@ from recsys.visuals.shipped import AUTOENCODER, FLOW, FOLDER, load_weights, read
 from recsys.visuals.taste import TasteSpace
 from recsys.visuals.training import StepSettings, Training
 from recsys.visuals.transformer import FlowTransformer, TransformerSettings
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 SEED = 0

@@ -44,8 +44,9 @@ from recsys.profiles.llm.writer import LLMWriter, Written, same_ranking
 from recsys.profiles.schema import UserProfile
 from recsys.profiles.verifying import verify
 from recsys.profiling import Profiling
+from recsys.runconfig import read_config
 from recsys.wording import configured_model
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 CONFIG = Path(__file__).parents[1] / "latest_small_random" / "config.toml"
 WORDED = 20

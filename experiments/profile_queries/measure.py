@@ -36,7 +36,8 @@ from recsys.profiles.preference import first_held_out, shuffled, strangers
 from recsys.profiles.queries import ItemSearch, QueryRanker, SearchSettings, coverage, diversity
 from recsys.querying import Querying
 from recsys.rankers.store import load_ranker
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 DATA = {

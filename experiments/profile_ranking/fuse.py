@@ -27,7 +27,8 @@ from recsys.evaluation.evaluator import evaluate, make_validator
 from recsys.evaluation.significance import compare
 from recsys.profiles.preference import Another, strangers
 from recsys.rankers.store import load_ranker, make_ranker
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 DATA = {

@@ -33,7 +33,8 @@ from recsys.profiles.schema import UserProfile
 from recsys.profiles.steering import ProfileMatch
 from recsys.profiling import Profiling
 from recsys.rankers.store import load_ranker
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 DATA = {

@@ -35,7 +35,8 @@ from recsys.profiles.schema import Statement, UserProfile
 from recsys.profiles.steering import Edited, Steered
 from recsys.profiling import Profiling
 from recsys.rankers.store import load_ranker
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 CONFIG = Path(__file__).parents[1] / "latest_small_random" / "config.toml"
 EASE = {"name": "ease", "regularisation": 200.0}  # chosen on validation there

@@ -17,10 +17,11 @@ from recsys import batch
 from recsys.batch import recommend_all
 from recsys.core.runtime import Run
 from recsys.executing import Executor, Serial, make_executor
+from recsys.runconfig import read_config
 from recsys.tuning.outcome import Tuned
 from recsys.tuning.rounds import Tuning
 from recsys.tuning.searchfile import read_search
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).resolve().parent
 CASES = (("local", 1), ("local", 2), ("ray", 2))

@@ -34,7 +34,8 @@ from recsys.preferring import Preferring
 from recsys.profiles.preference import first_held_out, popularity_matched, shuffled, strangers, wins
 from recsys.profiles.rerank import SoftReranker
 from recsys.rankers.store import load_ranker
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 DATA = {

@@ -27,7 +27,8 @@ from recsys.core.artifact import commit, versions, write_json
 from recsys.core.runtime import Run
 from recsys.core.values import FitLog, Interactions, ItemFeatures
 from recsys.rankers.store import make_ranker
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 CASES: dict[str, dict[str, Any]] = {

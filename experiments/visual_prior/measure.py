@@ -29,9 +29,10 @@ from recsys.evaluation.permutation import swap_test
 from recsys.evaluation.significance import compare
 from recsys.profiles.preference import Another, strangers
 from recsys.rankers.store import load_ranker, make_ranker
+from recsys.runconfig import read_config
 from recsys.visuals.drawing import mean_directions
 from recsys.visuals.likes import user_vectors
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 HERE = Path(__file__).parent
 METRICS = ("recall@20", "ndcg@20")

@@ -19,7 +19,8 @@ from recsys.core.config import apply_overrides, read_toml
 from recsys.core.errors import ConfigError, did_you_mean
 from recsys.evaluation.knockout import Knockout
 from recsys.rankers.store import resolved
-from recsys.workflow import Part, RunConfig, config_of
+from recsys.runconfig import RunConfig, config_of
+from recsys.workflow import Part
 
 PLUS = "+"
 FIXED = ("split", "evaluation", "run")  # sections that all sets of components must share, or nothing can be paired

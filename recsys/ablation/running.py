@@ -26,7 +26,8 @@ from recsys.evaluation.knockout import reads
 from recsys.evaluation.result import Evaluation
 from recsys.executing import Executor
 from recsys.rankers.store import uses_features
-from recsys.workflow import RunConfig, Workflow
+from recsys.runconfig import RunConfig
+from recsys.workflow import Workflow
 
 INTACT = "intact"
 TRAINED = ("ranker", "knockout")  # kinds of what a cell trains, members of a fusion included

@@ -14,9 +14,9 @@ from recsys.ablation.plan import with_raw
 from recsys.core.config import Settings, apply_overrides, make_settings, read_toml
 from recsys.core.errors import ConfigError, did_you_mean
 from recsys.core.fingerprint import fingerprint
+from recsys.runconfig import RunConfig, config_of
 from recsys.tuning.searchfile import Search, read_search
 from recsys.tuning.space import Space
-from recsys.workflow import RunConfig, config_of
 
 SECTION = "benchmark"
 OURS, RECBOLE = "ours", "RecBole"

@@ -22,8 +22,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from recsys.core.artifact import Artifact
 from recsys.core.errors import ConfigError, RankerError
 from recsys.core.runtime import stopwatch
+from recsys.runconfig import RunConfig
 from recsys.tuning.searchfile import TuneSettings
-from recsys.workflow import RunConfig, Workflow
+from recsys.workflow import Workflow
 
 if TYPE_CHECKING:
     from recsys.core.protocols import Scorer, Validator

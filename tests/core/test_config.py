@@ -10,7 +10,7 @@ from recsys.core.config import apply_overrides, read_toml
 from recsys.core.errors import ConfigError
 from recsys.core.registry import Registry
 from recsys.core.runtime import Run
-from recsys.workflow import read_config
+from recsys.runconfig import read_config
 
 
 def test_defaults_make_a_run() -> None:

@@ -14,7 +14,8 @@ from recsys.core.values import ItemFeatures, Query
 from recsys.evaluation.evaluator import evaluate, make_validator
 from recsys.evaluation.task import EvaluationSettings
 from recsys.rankers.store import load_ranker, make_ranker
-from recsys.workflow import Workflow, read_config
+from recsys.runconfig import read_config
+from recsys.workflow import Workflow
 
 from worlds import blocks
 

@@ -15,7 +15,8 @@ from recsys.profiles.builder import ProfileBuilder, ProfileSettings
 from recsys.profiles.concepts import ItemWorld
 from recsys.profiles.history import History
 from recsys.profiles.verifying import verify
-from recsys.workflow import RunConfig, Workflow, read_config
+from recsys.runconfig import RunConfig, read_config
+from recsys.workflow import Workflow
 
 USERS = range(0, 600, 20)
 SETTINGS = ProfileSettings(sources=("attributes", "terms", "neighbourhoods"), pictures=0)

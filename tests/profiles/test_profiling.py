@@ -19,8 +19,9 @@ from recsys.profiles.edits import Edit, apply
 from recsys.profiles.matching import Matcher
 from recsys.profiles.schema import UserProfile
 from recsys.rankers.store import make_ranker
+from recsys.runconfig import read_config
 from recsys.serving.recommender import Recommender
-from recsys.workflow import Workflow, read_config
+from recsys.workflow import Workflow
 
 from worlds import blocks
 
