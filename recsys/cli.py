@@ -188,16 +188,33 @@ def search(
 
 @main.command()
 @run_options
-def train(workflow: Any, as_json: bool) -> None:
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where a ranker that learns by gradient is trained: here, or by Ray Train (extra ray).",
+)
+def train(workflow: Any, as_json: bool, executor: str) -> None:
     """Fit a ranker; the epoch is chosen on validation. Interrupted, it goes on where it was.
+
+    With ranker.devices = N a ranker that learns by gradient is trained by N processes that divide each batch: here, a
+    core or GPU each, or on the cluster of RAY_ADDRESS, whose machines see the same files; run.device = auto takes its
+    GPUs, where it has that many. A worker that is lost is started again, from the last validation.
 
     \b
     Examples:
       recsys train --set ranker.name=ease --set ranker.regularisation=500
       recsys train --set ranker.name=lightgcn --set ranker.num_layers=3
+      recsys train --set ranker.name=sasrec --set ranker.devices=2
+      recsys train --set ranker.name=sasrec --set ranker.devices=8 --executor ray
       recsys train --set ranker.name=recbole --set ranker.model=BPR
       recsys doctor --settings ranker.lightgcn                 what can be set
     """
+    if executor == "ray":
+        from recsys.training_ray import train_on_ray
+
+        workflow.elsewhere = train_on_ray
     made = workflow.train()
     result = made.manifest["results"]
     best = "  ".join(f"{name} {value:.4f}" for name, value in result["best"].items())

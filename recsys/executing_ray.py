@@ -41,10 +41,11 @@ def load_ray(thing: str) -> Any:
     return ray
 
 
-def connect(ray: Any, cpus: int) -> bool:
+def connect(ray: Any, cpus: int, *, silent: bool = False) -> bool:
     """Connect to the cluster of ``RAY_ADDRESS``, or start one of so many CPUs here; return whether it is ours to end.
 
-    Workers find modules where this process does, so that a plug-in beside the run is one for them, too.
+    Workers find modules where this process does, so that a plug-in beside the run is one for them, too. What they
+    print is printed here, unless this is to be ``silent``.
 
     Raises:
         ExecutorError: it does not come up.
@@ -55,9 +56,10 @@ def connect(ray: Any, cpus: int) -> bool:
     places = os.pathsep.join(place for place in map(os.path.abspath, sys.path) if os.path.isdir(place))
     environment = {**ONE_THREAD, "PYTHONPATH": places}
     try:
-        ray.init(runtime_env={"env_vars": environment}, logging_level=logging.WARNING, **own)
+        told = {"logging_level": logging.WARNING, "log_to_driver": not silent}
+        ray.init(runtime_env={"env_vars": environment}, **told, **own)
     except Exception as error:  # Ray has no class for a cluster that does not come up
-        raise ExecutorError("Ray", _first_line(error), "Check RAY_ADDRESS, or --executor local.") from error
+        raise ExecutorError("Ray", first_line(error), "Check RAY_ADDRESS, or --executor local.") from error
     return True
 
 
@@ -69,7 +71,7 @@ class Ray:
 
     def map(self, function: Callable[[T], R], inputs: Iterable[T]) -> Iterator[R]:
         self._ours |= connect(self.ray, self.workers)
-        task = self.ray.remote(num_cpus=1, max_retries=_retries())(_outcome_in)
+        task = self.ray.remote(num_cpus=1, max_retries=retries())(_outcome_in)
         folder = os.getcwd()
         waiting, busy, left = deque(), [], iter(inputs)
         try:
@@ -97,7 +99,7 @@ class Ray:
             return step(*given)
         except self.ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
-            said = f"{type(cause).__name__}: {_first_line(cause)}"
+            said = f"{type(cause).__name__}: {first_line(cause)}"
             raise ExecutorError("a Ray worker", said, "Try fewer --workers, or --executor local.") from error
 
     def __enter__(self) -> Self:
@@ -155,16 +157,16 @@ class _Worker:
 
 def _lives() -> dict[str, int]:
     """Return how often an actor of ``RayData`` may come back; Ray's own answer is for ever."""
-    return {"max_restarts": _retries(), "max_task_retries": _retries()}
+    return {"max_restarts": retries(), "max_task_retries": retries()}
 
 
 def _elsewhere() -> bool:
     return bool(os.environ.get("RAY_ADDRESS"))
 
 
-def _retries() -> int:
+def retries() -> int:
     return AGAIN if _elsewhere() else 0
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason is given")

@@ -27,7 +27,7 @@ from recsys.data.splits import SplitSettings, load_split, make_split, save_split
 from recsys.evaluation.knockout import Knockout, knocked_out
 from recsys.items import MODALITIES, make_encoder
 from recsys.rankers import RANKERS
-from recsys.rankers.store import load_ranker, make_ranker, resolved, save_ranker, uses_features
+from recsys.rankers.store import learns_by_gradient, load_ranker, make_ranker, resolved, save_ranker, uses_features
 from recsys.runconfig import DataSettings, RunConfig, check_device
 from recsys.tracking import Tracking
 
@@ -46,10 +46,12 @@ class Workflow:
         aside: a word that rankers trained by it have as their kind and after their name, so that ``open_ranker`` and
             ``recommend`` never mean one that was trained for a measurement alone; empty: ``"ranker"``.
         spread: ``map`` of an executor, which then encodes items; ``None``: this process does. No key depends on it.
+        elsewhere: fits what learns by gradient in the place of this process (``train_on_ray``); no key depends on it.
     """
 
     aside: str = ""
     spread: Callable[..., Any] | None = None
+    elsewhere: Callable[..., tuple[Ranker, FitLog]] | None = None
 
     def __init__(self, config: RunConfig, *, progress: bool = False, log: Callable[[str], None] = to_stderr) -> None:
         self.config = config
@@ -245,15 +247,14 @@ class Workflow:
             return load_ranker(self.train(member, knockout=knockout).path)
 
         def write(folder: Path) -> dict[str, Any]:
-            check_device(self.config.run.device)
-            model = make_ranker(chosen)
             valid = make_validator(self.loaded_split, self.config.evaluation) if len(self.loaded_split.valid) else None
             run = replace(self.run.at(folder / "training"), fitted=fitted)
-            if getattr(type(model), "reads_items", False):
+            if getattr(RANKERS.load(chosen["name"]), "reads_items", False):
                 run = replace(run, items=self.dataset.item_table)
             features = self.features(wanted, knockout) if uses_features(chosen) else ItemFeatures()
             valid = watch(valid, folder / "training") if watch and valid else valid
-            log = model.fit(self.loaded_split.train, features, valid=valid, run=run)
+            fit = self.elsewhere if self.elsewhere and learns_by_gradient(chosen) else self._fit
+            model, log = fit(chosen, self.loaded_split.train, features, valid=valid, run=run)
             if not isinstance(log, FitLog):
                 raise RankerError(f"ranker {chosen['name']}", f"fit returned {log!r}", "Return a FitLog from fit.")
             save_ranker(model, chosen, folder)
@@ -272,6 +273,11 @@ class Workflow:
         if tracking:
             tracking.training(made, self.split(), self.data())
         return made
+
+    def _fit(self, config: Mapping[str, Any], *data: Any, valid: Validator | None, run: Run) -> tuple[Ranker, FitLog]:
+        check_device(self.config.run.device)
+        model = make_ranker(config)
+        return model, model.fit(*data, valid=valid, run=run)
 
     @cached_property
     def tracking(self) -> Tracking | None:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OVERRIDES = """
-ray[serve,data]>=2.50
+ray[serve,data,train]>=2.50
 colorlog>=6
 colorama>=0.4.6
 llm ; python_version < "3"

@@ -40,13 +40,13 @@ class Helper:
         context = get_context("spawn")  # a forked one would hold locks of threads that it does not have
         self.rank, self.words = seat.rank, ""
         self.pipe, theirs = context.Pipe()
-        seated = SeatedRun(run.seed, run.device, log=run.log, seat=replace(seat, pipe=theirs))
+        seated = SeatedRun(run.seed, run.device, log=run.log, seat=replace(seat, lines=(theirs,)))
         arguments = (sharing.ranker, sharing.train, sharing.features, seated, torch.get_num_threads())
         self.process = context.Process(target=_help, args=arguments, daemon=True)
         self.process.start()
         theirs.close()  # the pipe then ends with the process
 
-    def hear(self) -> Any:
+    def recv(self) -> Any:
         """Return what it says next.
 
         Raises:
@@ -59,7 +59,7 @@ class Helper:
             self.words = message
         raise Gone(f"process {self.rank}")
 
-    def tell(self, what: Any) -> None:
+    def send(self, what: Any) -> None:
         """Say something to it.
 
         Raises:
@@ -74,7 +74,7 @@ class Helper:
         """Return how it ended and what to do about it."""
         with contextlib.suppress(Gone):
             while not self.words:
-                self.hear()
+                self.recv()
         status = self.process.exitcode or 0
         if status < 0:
             cause, remedy = (
@@ -103,12 +103,13 @@ def _help(ranker: Any, train: Any, features: Any, run: SeatedRun, threads: int) 
     threading.Thread(target=_end_with_starter, daemon=True).start()
     torch.set_num_threads(threads)
     tqdm.set_lock(threading.RLock())  # its own, between processes, would be left behind if this one is killed
+    (line,) = run.seat.lines
     try:
         ranker.fit(train, features, valid=None, run=run)
     except (Exception, KeyboardInterrupt) as error:
         told = isinstance(error, KeyboardInterrupt)  # by SIGTERM
         with contextlib.suppress(OSError):  # nobody is left to hear it
-            run.seat.pipe.send(Failed("it was told to end" if told else f"{type(error).__name__}: {error}"))
+            line.send(Failed("it was told to end" if told else f"{type(error).__name__}: {error}"))
         raise SystemExit(1) from None
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -35,21 +34,37 @@ class Sharing:
     divide: Divide
 
 
+class Line(Protocol):
+    """Between the leader and another process: what one sends, the other receives, in order."""
+
+    def send(self, what: Any) -> None: ...
+
+    def recv(self) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Seat:
-    """Whose place a process takes: its ``rank`` among ``size``, the file where they meet, its pipe to the leader."""
+    """Whose place a process takes that was started to be one of several.
+
+    Attributes:
+        rank, size: its number, and how many there are; 0 leads.
+        lines: to the leader, or the leader's to all others, in their order.
+        meeting: the file where they meet; ``None``: who started them has seen to that.
+        placement: what Lightning's trainer is told; ``None``: what fits processes of one machine.
+    """
 
     rank: int
     size: int
-    meeting: Path
-    pipe: Connection | None = None
+    lines: tuple[Line, ...] = ()
+    meeting: Path | None = None
+    placement: Callable[[], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
 class SeatedRun(Run):
-    """The run of a process that was started to help."""
+    """The run of a process that was started to be one of several."""
 
-    seat: Seat = Seat(0, 1, Path())
+    seat: Seat = Seat(0, 1)
 
 
 def rows_of(n_rows: int, rank: int, size: int) -> slice | None:

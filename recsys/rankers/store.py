@@ -41,6 +41,11 @@ def uses_features(config: Mapping[str, Any]) -> bool:
     return getattr(RANKERS.load(config["name"]), "uses_features", False) or any(map(uses_features, members))
 
 
+def learns_by_gradient(config: Mapping[str, Any]) -> bool:
+    """Return whether a ranker of that (resolved) configuration is trained on devices (``TrainingSettings``)."""
+    return "devices" in config
+
+
 def save_ranker(ranker: Ranker, config: Mapping[str, Any], folder: Path) -> None:
     """Write a fitted ranker into ``folder``."""
     write_arrays(folder / STATE, ranker.state())

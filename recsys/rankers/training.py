@@ -20,7 +20,7 @@ from pydantic import Field
 from recsys.core.config import Settings as BaseSettings
 from recsys.core.runtime import Run
 from recsys.core.values import FitLog
-from recsys.rankers.processes import Team, gathered
+from recsys.rankers.processes import Team, dismiss, gathered
 from recsys.rankers.progress import Progress, open_logger
 from recsys.rankers.sharing import Sharing
 
@@ -77,7 +77,9 @@ def fit_module(
     progress = Progress(module, settings, validate, metric, run, title, data, second)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _quiet():
         progress.resume()
-        if not progress.done:
+        if progress.done:
+            dismiss(run)
+        else:
             with gathered(settings.devices, sharing, run, title) as team:
                 _fit(module, settings, batches, loss, progress, run, team)
     progress.finish()
