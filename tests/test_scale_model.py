@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys.core.values import Interactions
 from recsys.graph.interaction import InteractionGraph
 from recsys.graph.propagation import SparseMatrix
 from recsys.rankers.sampling import NegativeSampler
@@ -71,12 +70,10 @@ def test_what_breaks_first_comes_first() -> None:
     assert found["small"] == pytest.approx(256e9 / 2**20, rel=0.02)
 
 
-def test_degrees_in_float32_end_where_it_is_said() -> None:
+def test_limits_are_those_of_the_types() -> None:
     told = {row["what"]: row for row in limits.limits(model.target_of(1e6, 1e9, 2e5))}
     edges = next(row for what, row in told.items() if "directed edges" in what)
     assert edges["used"] == 1.6e9 < edges["limit"] == 2**31 - 1
-    one = Interactions(np.zeros(3, dtype=np.int32), np.arange(3, dtype=np.int32), 1, 3)
-    assert one.matrix.sum(axis=1).dtype == np.float32
 
 
 def test_model_and_readme_follow_from_what_was_measured() -> None:

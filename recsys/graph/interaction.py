@@ -28,11 +28,25 @@ def normalise(matrix: sp.csr_array, kind: Normalisation = "symmetric") -> sp.csr
     if kind == "none":
         return matrix
     power = -0.5 if kind == "symmetric" else -1.0
-    rows = _degree_power(np.asarray(matrix.sum(axis=1)).ravel(), power)
+    rows = _degree_power(_row_sums(matrix), power)
+    columns = _degree_power(_column_sums(matrix), power) if kind == "symmetric" else None
     scaled = sp.diags_array(rows) @ matrix
-    if kind == "symmetric":
-        scaled = scaled @ sp.diags_array(_degree_power(np.asarray(matrix.sum(axis=0)).ravel(), power))
+    if columns is not None:
+        scaled = scaled @ sp.diags_array(columns)
     return sp.csr_array(scaled, dtype=np.float32)
+
+
+def _row_sums(matrix: sp.csr_array) -> np.ndarray:
+    """Sum in float64 without a copy of the edges: a float32 sum of ones would stay at 2^24."""
+    filled = np.diff(matrix.indptr) > 0
+    result = np.zeros(matrix.shape[0])
+    if filled.any():
+        result[filled] = np.add.reduceat(matrix.data, matrix.indptr[:-1][filled], dtype=np.float64)
+    return result
+
+
+def _column_sums(matrix: sp.csr_array) -> np.ndarray:
+    return np.bincount(matrix.indices, weights=matrix.data, minlength=matrix.shape[1])
 
 
 def _degree_power(degrees: np.ndarray, power: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from recsys.core.values import Interactions
-from recsys.graph.interaction import InteractionGraph, normalise
+from recsys.graph.interaction import InteractionGraph, _column_sums, _row_sums, normalise
 from recsys.graph.item_graph import knn_graph, mixed_graph, mutual_graph
 from recsys.graph.layers import LightConv
 from recsys.graph.propagation import SparseMatrix
@@ -37,6 +37,25 @@ def test_normalisation_by_hand() -> None:
     np.testing.assert_allclose(normalise(matrix).toarray(), [[root, 0.5, 0], [0, root, 0], [0, 0, 0]], rtol=1e-6)
     np.testing.assert_allclose(normalise(matrix, "row").toarray(), [[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0]])
     assert normalise(matrix, "none") is matrix
+
+
+def test_degrees_beyond_what_float32_counts_in_ones() -> None:
+    """One item that 2^24 + 3 users took: a sum of ones in float32 would stay at 2^24."""
+    n = 2**24 + 3
+    takers = sp.csr_array((np.ones(n, np.float32), np.zeros(n, np.int32), np.arange(n + 1)), (n, 1))
+    by_item = sp.csr_array((takers.data, np.arange(n), np.array([0, n])), (1, n))
+    assert (_column_sums(takers)[0], _row_sums(by_item)[0]) == (n, n)
+    assert normalise(by_item).data[0] == pytest.approx(n**-0.5, rel=1e-6)
+
+
+def test_degrees_of_weights_are_those_of_the_whole_matrix() -> None:
+    dense = np.random.default_rng(0).random((50, 30), dtype=np.float32) * (
+        np.random.default_rng(1).random((50, 30)) < 0.1
+    )
+    matrix = sp.csr_array(dense)
+    np.testing.assert_allclose(_row_sums(matrix), dense.sum(axis=1, dtype=np.float64))
+    np.testing.assert_allclose(_column_sums(matrix), dense.sum(axis=0, dtype=np.float64))
+    assert not normalise(sp.csr_array((3, 4), dtype=np.float32)).nnz
 
 
 @pytest.mark.parametrize("num_layers", [1, 3])
