@@ -43,6 +43,10 @@ class Verbs(click.Group):
         except Exception as error:
             if os.environ.get("RECSYS_DEBUG"):
                 raise
+            if isinstance(error, OSError) and error.filename:  # a path of the user's, most likely
+                remedy = "Check the path, its permissions and the free space; RECSYS_DEBUG=1 shows where."
+                click.echo(f"error: {error.filename}: {error.strerror}\n  try: {remedy}", err=True)
+                ctx.exit(2)
             click.echo(
                 f"internal error: {type(error).__name__}: {error}\n"
                 "  try: RECSYS_DEBUG=1 with the same command shows where; please report it",

@@ -14,6 +14,7 @@ from recsys.cli import main
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples"
 VERBS = ["data", "encode", "search", "train", "evaluate", "cold", "recommend", "profile", "show", "doctor", "demo"]
+LONG = "x" * 300  # no file can have such a name
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +210,20 @@ def test_a_fault_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     done = call("doctor")
     assert done.exit_code == 1
     assert "internal error: ZeroDivisionError" in done.output
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("recommend", LONG, "--user", "1"), ("train", "-c", LONG), ("train", "--set", f"data.raw={LONG}"),
+     ("ablate", LONG), ("tune", "--search", LONG), ("show", LONG), ("evaluate", LONG)],
+    ids=lambda given: given[0],
+)  # fmt: skip
+def test_a_name_longer_than_any_files_can_be_is_an_error_in_two_lines(given: tuple[str, ...], tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, [*given, *(["--artifacts", str(tmp_path)])])
+    assert done.exit_code == 2
+    assert done.output.startswith("error: ")
+    assert "try: " in done.output
+    assert "internal" not in done.output
     assert "Traceback" not in done.output
 
 

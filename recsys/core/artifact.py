@@ -149,7 +149,7 @@ class ArtifactStore:
         found = [item for item in self.list() if _matches(item, str(reference))]
         if found:
             return found
-        if Path(reference).is_dir():
+        if os.path.isdir(reference):  # pathlib's raises where a name is longer than any file's can be
             return [read_artifact(Path(reference))]
         raise self._not_found(str(reference))
 
