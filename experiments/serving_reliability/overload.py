@@ -38,7 +38,7 @@ def _capacity(port: int, seconds: float) -> float:
     def ask(number: int) -> int:
         client, count = Client(port, number), 0
         while time.monotonic() < end:
-            turn = number + CLOSED * count
+            turn = number + (CLOSED + 1) * count  # each client asks for both, in the shares of the flood
             path, query, more = (
                 ("recommendations", "user_id", COSTLY) if turn % 4 else ("similar", "item_id", {"k": 50})
             )

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
@@ -23,6 +24,19 @@ class OverloadedError(RecsysError):
         super().__init__(thing, cause, f"Try again in {retry_after} s.")
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting(Generic[Asked]):
+    """A request, and who is told; ``taken``: its batch is being answered."""
+
+    asked: Asked
+    future: asyncio.Future
+    taken: bool = False
+
+    def give_up(self, cause: str) -> None:
+        if not self.taken:
+            _refuse(self.future, cause)
+
+
 class Batcher(Generic[Asked, Answer]):
     """Collects what arrives while a batch is being answered, and answers it as the next; nobody waits for company.
 
@@ -32,7 +46,8 @@ class Batcher(Generic[Asked, Answer]):
         answer: a batch to as many answers; called in one thread.
         largest: batch at most.
         waiting: requests at most that wait; more are refused at once.
-        patience: seconds after which a request that still waits is given up.
+        patience: seconds after which a request that still waits is given up. One whose batch is being answered is not:
+            where all wait nearly that long, what was worked out would be thrown away, and so the queue would stay long.
     """
 
     def __init__(
@@ -40,7 +55,7 @@ class Batcher(Generic[Asked, Answer]):
         patience: float = 5.0,
     ) -> None:  # fmt: skip
         self.answer, self.largest, self.waiting, self.patience = answer, largest, waiting, patience
-        self._queue: SimpleQueue[tuple[Asked, asyncio.Future] | None] = SimpleQueue()  # none: the end
+        self._queue: SimpleQueue[_Waiting[Asked] | None] = SimpleQueue()  # none: the end
         self._thread = threading.Thread(target=self._work, name="ranker", daemon=True)
         self._closed = False
 
@@ -61,19 +76,19 @@ class Batcher(Generic[Asked, Answer]):
         if not self._thread.ident:
             self._thread.start()
         loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        self._queue.put((asked, future))
-        late = loop.call_later(self.patience, _refuse, future, f"no answer within {self.patience:g} s")
+        entry = _Waiting(asked, loop.create_future())
+        self._queue.put(entry)
+        late = loop.call_later(self.patience, entry.give_up, f"no answer within {self.patience:g} s")
         try:
-            return await future
+            return await entry.future
         finally:
             late.cancel()
 
     def close(self) -> None:
         """Let the batch that is being answered end, and refuse the rest."""
         self._closed = True
-        for _, future in self._taken(self._queue.qsize()):
-            _refuse(future, STOPPING)
+        for entry in self._taken(self._queue.qsize()):
+            _refuse(entry.future, STOPPING)
         self._queue.put(None)
         if self._thread.ident:
             self._thread.join()
@@ -82,20 +97,22 @@ class Batcher(Generic[Asked, Answer]):
         while self._answered(self._queue.get()):  # keeps nothing of a batch while it waits for the next
             pass
 
-    def _answered(self, first: tuple[Asked, asyncio.Future] | None) -> bool:
+    def _answered(self, first: _Waiting[Asked] | None) -> bool:
         """Answer a batch; return whether there is to be another."""
         if first is None:
             return False
-        batch = [one for one in (first, *self._taken(self.largest - 1)) if not one[1].done()]
+        batch = [one for one in (first, *self._taken(self.largest - 1)) if not one.future.done()]
         if batch:  # else all were given up, or their clients are gone
-            asked, futures = zip(*batch, strict=True)
+            for one in batch:
+                one.taken = True
             try:
-                _send(list(zip(futures, self.answer(asked), strict=True)), None)
+                answers = self.answer([one.asked for one in batch])
+                _send([(one.future, answer) for one, answer in zip(batch, answers, strict=True)], None)
             except Exception as error:  # whatever it is, those who asked are told, and the next are answered
-                _send([(future, None) for future in futures], error)
+                _send([(one.future, None) for one in batch], error)
         return True
 
-    def _taken(self, most: int) -> list[tuple[Asked, asyncio.Future]]:
+    def _taken(self, most: int) -> list[_Waiting[Asked]]:
         """Return what waits, ``most`` at most, without waiting for more."""
         found = []
         with suppress(Empty):

@@ -174,15 +174,14 @@ class Engine:
         rows = np.zeros((len(items), self.vectors.shape[1]), dtype=np.float32)
         trained = items < len(self.vectors)
         rows[trained] = self.vectors[items[trained]]
-        relevance = np.linspace(1, 0, len(items))
+        left = (1 - wish.diversity) * np.linspace(1, 0, len(items))  # of relevance; minus infinity once it is chosen
         chosen: list[int] = []
         likeness = np.zeros(len(items), dtype=np.float32)
         for _ in range(min(wish.k, len(items))):
-            worth = (1 - wish.diversity) * relevance - wish.diversity * likeness
-            worth[chosen] = -np.inf
-            best = int(worth.argmax())
+            best = int((left - wish.diversity * likeness).argmax())
             chosen.append(best)
-            likeness = np.maximum(likeness, rows @ rows[best])
+            left[best] = -np.inf
+            np.maximum(likeness, rows @ rows[best], out=likeness)
         return np.array(chosen, dtype=np.int64)
 
     def _lines(self, items: np.ndarray, values: np.ndarray, wish: Wish, fresh: FreshItems) -> list[Line]:
