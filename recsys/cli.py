@@ -210,6 +210,7 @@ def train(workflow: Any, as_json: bool, executor: str) -> None:
     Examples:
       recsys train --set ranker.name=ease --set ranker.regularisation=500
       recsys train --set ranker.name=lightgcn --set ranker.num_layers=3
+      recsys train -c run.toml --set ranker.name=ease          not the file's ranker, and none of its settings
       recsys train --set ranker.name=sasrec --set ranker.devices=2
       recsys train --set ranker.name=sasrec --set ranker.devices=8 --executor ray
       recsys train --set ranker.name=recbole --set ranker.model=BPR

@@ -120,20 +120,21 @@ def ablate(config: Path, pairs: bool, out: Path | None, as_json: bool, **options
     from recsys.ablation.plan import Plan
     from recsys.ablation.results import as_results
     from recsys.ablation.running import Ablation
-    from recsys.ablation.text import to_text, write_ablation
+    from recsys.ablation.text import claim, to_text, write_ablation
     from recsys.core.runtime import to_stderr
     from recsys.executing import make_executor
 
     artifacts, more = options["artifacts"], options["overrides"]
     more = (*more, *([f"run.artifacts={json.dumps(str(artifacts))}"] if artifacts else []))
     plan = Plan.read(config, more, pairs=pairs)
-    executor = make_executor(options["executor"], options["workers"])
+    executor, folder = make_executor(options["executor"], options["workers"]), claim(out or config.parent)
     found = Ablation.run(plan, executor, log=(lambda message: None) if options["quiet"] else to_stderr)
-    files = write_ablation(found, out or config.parent)
+    files = write_ablation(found, folder)
     if as_json:
         click.echo(json.dumps({**as_results(found), "files": list(map(str, files))}, indent=2))
-        return
-    click.echo("\n".join([to_text(found), *map(str, files)]))
+    else:
+        click.echo("\n".join([to_text(found), *map(str, files)]))
+    found.require_worths()
 
 
 @click.command(short_help="Our rankers beside other libraries', on the same splits, tuned alike.")

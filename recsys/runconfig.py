@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from recsys.profiles.llm.budget import BudgetSettings as TokenSettings
 from recsys.profiles.llm.writer import WriterSettings
 from recsys.rankers import RANKERS
 from recsys.tracking import Kind as Tracks
+
+DEFAULT_RANKER = "ease"
 
 
 class DataSettings(Settings):
@@ -94,7 +96,7 @@ class RunConfig(Settings):
     data: DataSettings = Field(DataSettings(), description="Where interactions and items come from.")
     split: SplitSettings = Field(SplitSettings(), description="What is learned from, chosen by and tested on.")
     items: ItemSettings = Field(ItemSettings(), description="How items become vectors.")
-    ranker: dict[str, Any] = Field({"name": "ease"}, description="name, and the settings of that ranker.")
+    ranker: dict[str, Any] = Field({"name": DEFAULT_RANKER}, description="name, and the settings of that ranker.")
     evaluation: EvaluationSettings = Field(EvaluationSettings(), description="How rankers are measured.")
     llm: LanguageSettings = Field(LanguageSettings(), description="Who puts profiles into words.")
     visuals: VisualSettings = Field(VisualSettings(), description="Who draws items for users.")
@@ -102,13 +104,32 @@ class RunConfig(Settings):
     run: RunSettings = Field(RunSettings(), description="Seed, device, folder of results.")
 
 
-def read_config(path: Path | None, overrides: tuple[str, ...] = ()) -> RunConfig:
+def read_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a run's TOML (or only defaults) with ``--set`` values on top.
+
+    A section ``[ablation]`` is for ``recsys ablate`` alone, and is passed over.
 
     Raises:
         ConfigError: an unknown section or key, or a value that does not fit.
     """
-    return config_of(apply_overrides(read_toml(path) if path else {}, overrides))
+    values = overridden(read_toml(path) if path else {}, overrides)
+    return config_of({name: value for name, value in values.items() if name != "ablation"})
+
+
+def overridden(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a run's plain values with ``--set`` values on top.
+
+    Where ``ranker.name`` changes, the settings that the values have for their own ranker are left out: they are
+    another's, whose settings of the same name may mean something else.
+
+    Raises:
+        ConfigError: an override that is not of the form ``a.b=c``.
+    """
+    set_here, section = apply_overrides({}, overrides).get("ranker"), values.get("ranker")
+    name = set_here.get("name") if isinstance(set_here, Mapping) else None
+    if name is not None and isinstance(section, Mapping) and section.get("name", DEFAULT_RANKER) != name:
+        values = {**values, "ranker": {}}
+    return apply_overrides(values, overrides)
 
 
 def config_of(values: Mapping[str, Any]) -> RunConfig:
@@ -148,7 +169,7 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
 def _ranker_section(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         raise ConfigError("setting ranker", "is a section, not a value", f"Write ranker.name={value!r}.")
-    section = {"name": RunConfig().ranker["name"], **_mapping(value, "ranker")}
+    section = {"name": DEFAULT_RANKER, **_mapping(value, "ranker")}
     if not isinstance(section["name"], str):
         raise ConfigError("setting ranker.name", f"{section['name']!r} is no name", "One of: " + ", ".join(RANKERS))
     return section

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recsys.core.artifact import Artifact, ArtifactStore
-from recsys.core.config import apply_overrides, make_settings
+from recsys.core.config import make_settings
 from recsys.core.erased import erased, without
 from recsys.core.errors import ArtifactError, ConfigError, RankerError
 from recsys.core.fingerprint import content_key, fingerprint, raw_files, source_key
 from recsys.core.protocols import Ranker, Source, Validator
-from recsys.core.runtime import Run, to_stderr
+from recsys.core.runtime import Run, forget_peak_memory, peak_memory_mb, to_stderr
 from recsys.core.values import ATTRIBUTES, Dataset, FitLog, ItemFeatures, Split
 from recsys.data import SOURCES
 from recsys.data.canonical import canonicalise, load_dataset, load_features
@@ -28,7 +28,7 @@ from recsys.evaluation.knockout import Knockout, knocked_out
 from recsys.items import MODALITIES, make_encoder
 from recsys.rankers import RANKERS
 from recsys.rankers.store import learns_by_gradient, load_ranker, make_ranker, resolved, save_ranker, uses_features
-from recsys.runconfig import DataSettings, RunConfig, check_device
+from recsys.runconfig import DataSettings, RunConfig, check_device, overridden
 from recsys.tracking import Tracking
 
 Part = Literal["valid", "test"]
@@ -61,7 +61,7 @@ class Workflow:
 
     def with_settings(self, *overrides: str) -> Workflow:
         """Return a workflow with ``a.b=c`` settings on top of this one's."""
-        values = apply_overrides(self.config.model_dump(mode="json"), overrides)
+        values = overridden(self.config.model_dump(mode="json"), overrides)
         return Workflow(make_settings(RunConfig, values, "config"), progress=self.run.progress, log=self.run.log)
 
     def download(self) -> None:
@@ -254,6 +254,7 @@ class Workflow:
             features = self.features(wanted, knockout) if uses_features(chosen) else ItemFeatures()
             valid = watch(valid, folder / "training") if watch and valid else valid
             fit = self.elsewhere if self.elsewhere and learns_by_gradient(chosen) else self._fit
+            forget_peak_memory()
             model, log = fit(chosen, self.loaded_split.train, features, valid=valid, run=run)
             if not isinstance(log, FitLog):
                 raise RankerError(f"ranker {chosen['name']}", f"fit returned {log!r}", "Return a FitLog from fit.")
@@ -262,7 +263,7 @@ class Workflow:
             return {
                 "best": dict(log.best), "best_epoch": log.best_epoch, "rows": [dict(row) for row in log.rows],
                 "fit_wall_s": log.wall_s, "fit_cpu_s": log.cpu_s,
-                "n_parameters": log.n_parameters,
+                "n_parameters": log.n_parameters, "peak_memory_mb": round(peak_memory_mb(), 1),
             }  # fmt: skip
 
         name = "-".join([chosen["name"], *([chosen["model"]] if "model" in chosen else [])])
@@ -387,6 +388,8 @@ class Workflow:
         ours = [artifact for artifact in rankers if self._of_this_split(artifact)]
         if not ours:
             raise _other_split(reference)
+        if len(ours) > 1:
+            self.run.log(f"{len(ours)} rankers are named {reference}: taking the newest, {_told_apart(ours)}")
         return ours[-1]
 
     def _adopt(self, trained: Artifact) -> None:
@@ -396,6 +399,14 @@ class Workflow:
 
     def _of_this_split(self, trained: Artifact) -> bool:
         return any(parent["key"] == self.split().key for parent in trained.manifest["parents"])
+
+
+def _told_apart(rankers: Sequence[Artifact]) -> str:
+    """Return which the last of several rankers is, by the settings in which they differ."""
+    settings = [{**one.config["ranker"], "seed": one.config["seed"]} for one in rankers]
+    differing = [key for key in settings[-1] if any(other.get(key) != settings[-1][key] for other in settings)]
+    plain = [f"{key} {settings[-1][key]}" for key in differing if not isinstance(settings[-1][key], list | dict)]
+    return f"{rankers[-1].path.name} ({', '.join(plain[:5]) or 'other code'}); others by key: recsys show"
 
 
 def _other_split(reference: str | Path) -> ArtifactError:

@@ -143,6 +143,34 @@ def test_what_no_seed_changes_is_trained_twice_and_stands_for_all(by_image: Abla
     assert len({row.name: row for row in found.worths}["image"].by_seed) == 3
 
 
+def test_two_seeds_that_give_the_same_lists_by_chance_do_not_stand_for_all(
+    worlds: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a fusion does that gives its random members no weight with the first two seeds."""
+    (tmp_path / "chance.py").write_text(
+        "import numpy as np\nfrom recsys.rankers.popularity import Popularity\n"
+        "class Chance(Popularity):\n"
+        "    def fit(self, train, features, *, valid=None, run):\n"
+        "        self.seed = run.seed\n"
+        "        return super().fit(train, features, valid=valid, run=run)\n"
+        "    def score(self, query):\n"
+        "        scores = super().score(query)\n"
+        "        return -scores if self.seed > 1 else scores\n"
+        "    def state(self):\n        return super().state() | {'seed': np.array([self.seed])}\n"
+        "    def restore(self, state):\n"
+        "        super().restore({name: value for name, value in state.items() if name != 'seed'})\n"
+        "        self.seed = int(state['seed'][0])\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = "[ranker]\nname = 'chance:Chance'\n[ablation]\nseeds = [0, 1, 2]\n[ablation.components]\n"
+    found = ablated(worlds["image"], text + "chance = [\"ranker.name='popularity'\"]\n", tmp_path)
+    intact, (without,) = found.variants[0].intact, found.variants[0].others
+    first, second, third = (one.top_items for one in intact.evaluations)
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, third)
+    assert (intact.seeds, without.seeds) == ((0, 1, 2), (0,))
+
+
 # -- nothing twice -----------------------------------------------------------------------------------------------
 
 
@@ -150,16 +178,15 @@ def stamps(root: Path) -> dict[str, str]:
     return {one.path.name: one.manifest["created"] for one in ArtifactStore(root).list()}
 
 
-def test_done_again_nothing_is_trained_and_peaks_are_unknown(
+def test_done_again_nothing_is_trained_and_costs_are_those_of_then(
     worlds: Mapping[str, Path], by_image: Ablation, tmp_path: Path
 ) -> None:
     before = stamps(worlds["image"].parent / "artifacts")
     again = ablated(worlds["image"], CONTENT, tmp_path)
     assert stamps(worlds["image"].parent / "artifacts") == before
-    assert {peak for one in again.variants[0].measured for peak in one.peaks} == {None}
-    first = [peak for one in by_image.variants[0].measured for peak in one.peaks]
-    assert all(peak is None or peak > 10 for peak in first)
-    assert as_results(again)["variants"][0]["sets"][0]["cost"]["peak_memory_mb"] is None
+    costs = [[kept["cost"] for kept in as_results(one)["variants"][0]["sets"]] for one in (by_image, again)]
+    assert costs[0] == costs[1]
+    assert all(cost["peak_memory_mb"] > 10 for cost in costs[0])
 
 
 class Killed(Exception):
@@ -223,9 +250,11 @@ def test_pairs_are_tried_where_they_can_be_and_said_to_be_left_out_where_not(
     sets = [one.off for one in found.variants[0].others]
     assert ("image", "popularity") in sets
     assert ("popularity", "knn") not in sets
-    assert "are not two rankers" in found.plan.skipped["popularity", "knn"]
-    assert "removing both loses" in said(found, "image+popularity")
-    assert said(found, "image+popularity").endswith("they help")
+    assert "a fusion needs two rankers" in found.plan.skipped["popularity", "knn"]
+    assert "switching both off loses" in said(found, "image+popularity")
+    assert said(found, "image+popularity").endswith("one seed: together they help")
+    assert said(found, "popularity+knn").startswith("popularity+knn: not tried: setting ranker.members: a fusion needs")
+    assert "popularity+knn: not tried" in to_text(found)
     assert "popularity and knn at once | not tried: " in markdown(build_report(found))
     assert len(found.variants[0].overlaps) == len([off for off in sets if len(off) == 2])
 
@@ -234,7 +263,7 @@ def test_a_pair_can_say_itself_what_switches_it_off(worlds: Mapping[str, Path], 
     one, other = "text = [\"ranker.modalities=['image']\"]\n", "image = [\"ranker.modalities=['text']\"]\n"
     ranker = '[ranker]\nname = "content_knn"\nk = 8\n[ablation]\nseeds = [0]\n[ablation.components]\n' + one + other
     plan = Plan.read(config(worlds["image"], ranker, tmp_path), pairs=True)
-    assert plan.skipped == {("text", "image"): "components text and image at once: both set ranker.modalities"}
+    assert plan.skipped == {("text", "image"): "both set ranker.modalities"}
     named = ranker + '"image+text" = ["ranker={name=\'popularity\'}"]\n'
     plan = Plan.read(config(worlds["image"], named, tmp_path))
     assert plan.sets == [(), ("text",), ("image",), ("text", "image")]
@@ -270,6 +299,10 @@ def test_what_cannot_be_trained_without_a_component_is_told_and_the_rest_goes_on
     assert said(found, "image").endswith("it helps")
     assert "all" not in {row.name for row in found.variants[0].worths}
     assert "| without all | 2 |" in markdown(build_report(found))
+    found.require_worths()
+    alone = ablated(worlds["image"], text.partition("image = ")[0], tmp_path)
+    with pytest.raises(RankerError, match=r"without any of its components \(.*there are none.*shuffled"):
+        alone.require_worths()
     cell = list(Plan.read(config(worlds["image"], text, tmp_path)).cells([0]))[1]
     with pytest.raises(RankerError):  # the run as it is must be
         run_cell(replace(cell, off=()))
@@ -309,6 +342,7 @@ def test_tokens_that_a_ranker_tells_are_counted(
         ("[ablation]\nseeds = [1, 1]\n", "setting ablation.seeds [1, 1]", "one is there twice"),
         ("ablation = 3\n", "setting ablation", "is a section, not a value"),
         ("[ablation.components]\nx = 3\n", "setting ablation.components.x", "3 is no table"),
+        ("[ablation.components]\nintact = ['ranker.regularisation=5']\n", "component 'intact'", "another name"),
         ("[ablation.components]\nx = {modalty = 'text'}\n", "components.x.modalty", "Did you mean 'modality'?"),
         ("[ablation.components]\nx = {modality = 'text', how = 'gone'}\n", "components.x.how", "'shuffled', 'absent'"),
         ("[ablation.components]\nx = ['items.text=minilm']\n", "component 'x'", "switches nothing off"),
@@ -381,6 +415,43 @@ def test_page_markdown_and_json_say_the_same(by_image: Ablation, tmp_path: Path)
     assert html.count('<svg class="plot') >= 3
     assert not re.search(r"<script|https?://(?!www\.w3\.org)|src=\"(?!data:)", html)
     assert str(tmp_path) not in kept.read_text()
+
+
+def test_a_folder_that_cannot_be_made_or_holds_other_results_is_refused_before_anything_is_trained(
+    worlds: Mapping[str, Path], tmp_path: Path
+) -> None:
+    path = config(worlds["image"], CONTENT, tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "results.json").write_text('{"sets": []}')
+    for out, words in (("file", "exists"), ("other", "it is not an ablation's")):
+        given = ["ablate", str(path), "--out", str(tmp_path / out), "--artifacts", str(tmp_path / "own")]
+        done = CliRunner().invoke(main, given)
+        assert done.exit_code == 2
+        assert words in done.output
+    assert (tmp_path / "other" / "results.json").read_text() == '{"sets": []}'
+    assert not (tmp_path / "own").exists()
+
+
+def test_a_fusion_says_how_much_it_trusts_its_members(by_image: Ablation) -> None:
+    told = as_results(by_image)["variants"][0]["weights"]
+    assert told["intact"]["content_knn 2"] > told["intact"]["popularity"] >= 0
+    assert set(told["popularity"]) == {"content_knn 1", "content_knn 2"}
+    assert "How much the members are trusted" in markdown(build_report(by_image))
+
+
+def test_other_verbs_take_the_same_file(worlds: Mapping[str, Path], tmp_path: Path) -> None:
+    path = config(worlds["image"], CONTENT, tmp_path)
+    done = CliRunner().invoke(main, ["train", "-q", "-c", str(path), "--set", "ranker.name=popularity"])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_setting_of_a_member_is_a_component_by_its_number(worlds: Mapping[str, Path], tmp_path: Path) -> None:
+    text = CONTENT.replace('image = {modality = "image", how = "shuffled"}', "image = ['ranker.members.1.k=1']")
+    plan = Plan.read(config(worlds["image"], text, tmp_path))
+    assert [one["k"] for one in plan.config(plan.variants[0], ("image",)).ranker["members"] if "k" in one] == [1, 8]
+    with pytest.raises(ConfigError, match=r"'members' is a list of 3, and '3' is no number in it"):
+        Plan.read(config(worlds["image"], text.replace("members.1", "members.3"), tmp_path))
 
 
 def test_the_verb(worlds: Mapping[str, Path], by_image: Ablation, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.core.errors import ArtifactError
+from recsys.core.errors import ArtifactError, ConfigError
 from recsys.runconfig import RunConfig, read_config
 from recsys.workflow import Workflow
 
@@ -124,6 +124,33 @@ def test_a_name_means_the_ranker_of_this_split(raw: Path) -> None:
     first = workflow(raw).train()
     workflow(raw, "split.seed=9").train()
     assert workflow(raw).open_ranker("ease").path == first.path
+
+
+def test_of_several_of_a_name_the_newest_is_taken_and_that_is_said(raw: Path) -> None:
+    workflow(raw).train()
+    newest = workflow(raw, "ranker.regularisation=20").train()
+    told: list[str] = []
+    asked = Workflow(workflow(raw).config, log=told.append)
+    assert asked.open_ranker("ease").path == newest.path
+    said = f"2 rankers are named ease: taking the newest, {newest.path.name} (regularisation 20.0)"
+    assert [line for line in told if "newest" in line] == [f"{said}; others by key: recsys show"]
+    assert asked.open_ranker(newest.key).path == newest.path
+    assert len([line for line in told if "newest" in line]) == 1
+
+
+def test_another_ranker_leaves_the_settings_of_the_files_own_behind(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[ranker]\nname = 'lightgcn'\nnum_layers = 2\nepochs = 5\n")
+    assert read_config(path).ranker == {"name": "lightgcn", "num_layers": 2, "epochs": 5}
+    assert read_config(path, ("ranker.name=sasrec", "ranker.max_length=9")).ranker == {
+        "name": "sasrec",
+        "max_length": 9,
+    }
+    assert read_config(path, ("ranker.name=lightgcn", "ranker.epochs=6")).ranker["num_layers"] == 2
+    path.write_text("[ranker]\nregularisation = 5\n")  # of the default
+    assert read_config(path, ("ranker.name=ials",)).ranker == {"name": "ials"}
+    with pytest.raises(ConfigError, match="is a section, not a value"):
+        read_config(path, ("ranker=ials",))
 
 
 def test_a_folder_of_the_same_name_does_not_hide_an_artifact(

@@ -19,10 +19,10 @@ from recsys.core.config import apply_overrides, read_toml
 from recsys.core.errors import ConfigError, did_you_mean
 from recsys.evaluation.knockout import Knockout
 from recsys.rankers.store import resolved
-from recsys.runconfig import RunConfig, config_of
+from recsys.runconfig import RunConfig, config_of, overridden
 from recsys.workflow import Part
 
-PLUS = "+"
+PLUS, INTACT = "+", "intact"  # between the names of a pair; the name of the run as it is
 FIXED = ("split", "evaluation", "run")  # sections that all sets of components must share, or nothing can be paired
 
 
@@ -61,7 +61,7 @@ class Plan:
         Raises:
             ConfigError: an unknown key, a value that does not fit, a component that changes nothing.
         """
-        values = apply_overrides(read_toml(path), overrides)
+        values = overridden(read_toml(path), overrides)
         if SECTION not in values:
             cause = "it has no section [ablation]"
             raise ConfigError(f"config {path}", cause, "Add one: recsys doctor --settings ablation")
@@ -100,7 +100,8 @@ class Plan:
                 for variant in self.variants:
                     self._check_set(variant, pair, self.config(variant))
             except ConfigError as error:
-                faults[pair] = f"{error.thing}: {error.cause}"
+                own = error.thing.startswith("component")  # says which pair it is, which the row says already
+                faults[pair] = error.cause if own else f"{error.thing}: {error.cause}"
         return faults
 
     def _is_pair(self, name: str) -> bool:
@@ -114,7 +115,7 @@ class Plan:
             ConfigError: a setting does not fit, or a member to leave out is not there.
         """
         parts = self._parts(off)
-        values = apply_overrides(dict(self.values), [*variant.set, *(text for part in parts for text in part.set)])
+        values = overridden(dict(self.values), [*variant.set, *(text for part in parts for text in part.set)])
         config = config_of(with_raw(values))
         gone = [name for part in parts for name in part.without]
         return config.model_copy(update={"ranker": resolved(_without(config.ranker, gone))})
@@ -155,6 +156,8 @@ class Plan:
         if not self.settings.components:
             remedy = "Add [ablation.components] with text = {modality = 'text'} or the like."
             raise ConfigError(f"section {SECTION}", "it names no components", remedy)
+        if INTACT in self.settings.components:
+            raise ConfigError(f"component {INTACT!r}", "so is the run as it is called", "Give it another name.")
         if len({one.name for one in self.variants}) < len(self.variants):
             raise ConfigError(f"setting {SECTION}.variants", "two have the same name", "Give each a name of its own.")
         bases = [self.config(variant) for variant in self.variants]

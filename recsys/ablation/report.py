@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recsys.ablation.plan import PLUS
-from recsys.ablation.results import cost, made, spread, verdicts
+from recsys.ablation.results import cost, made, spread, verdicts, weights
 from recsys.ablation.running import INTACT, Ablation, VariantFound, lineage
 from recsys.evaluation.ablation import HARMS, HELPS
 from recsys.evaluation.ablation_plots import Bar, Point, curves_plot, pareto_plot, worth_plot
@@ -23,11 +22,11 @@ HOW = (
 )
 BY = {"history": "items known", "items": "popularity"}
 SHOWN = "Bars: loss without the component. Lines: interval over users. Hollow points: single seeds."
-SEEDS = "Where two seeds give the same lists to everybody, the others would too, and one stands for all."
+SEEDS = "Where two seeds train the very same numbers, a fusion's members included, one stands for all."
 COST = (
     "Seconds are of fitting, a fusion's members included, on a machine that may have had other work; item vectors, "
-    "which all share, are not counted. Memory is the peak of the process in which a cell was trained, and a dash where "
-    "it had been trained before. Tokens are those of language models, where a ranker asks one."
+    "which all share, are not counted. Memory is the peak of the process while it was fitted. Tokens are those "
+    "of language models, where a ranker asks one."
 )
 WORDS = {
     "component": "a part of the system that is switched off, to see what is then lost",
@@ -42,8 +41,10 @@ def build_report(found: Ablation) -> Report:
     many = len(found.variants) > 1
     summary = []
     for one in found.variants:
-        single = [row for row in one.worths if PLUS not in row.name]
-        head = headline(single, found.alpha) if single else "nothing could be compared"
+        pairs = {measured.name: measured.off for measured in one.others if len(measured.off) == 2}
+        single = [row for row in one.worths if row.name not in pairs]
+        together = {row: pairs[row.name] for row in one.worths if row.name in pairs}
+        head = headline(single, found.alpha, together) if single else "nothing could be compared"
         summary.append(f"{f'{one.name}: ' if many else ''}{head[0].upper() if not many else head[0]}{head[1:]}.")
     sections = [_across(found)] if many else []
     for number, one in enumerate(found.variants):
@@ -70,6 +71,7 @@ def _sections(found: Ablation, one: VariantFound, number: int, of: str) -> list[
     made = [worth_section(found, one, number, of), means_section(found, one, of)]
     made += [_pairs_section(found, one, of)] if one.overlaps else []
     made += [_segment_section(found, one, number, of)] if one.segments else []
+    made += _weights_section(one, of)
     return [*made, _cost_section(found, one, number, of), *_curves_section(found, one, number, of)]
 
 
@@ -155,6 +157,23 @@ def _segment(name: str) -> str:
     return SEGMENTS.get(name, f"{name} known" if name[:1].isdigit() else name)
 
 
+def _weights_section(one: VariantFound, of: str) -> list[Section]:
+    """Return what a fusion trusts its members with in each set; nothing for what is no fusion."""
+    told = weights(one)
+    if len(told.get(INTACT, {})) < 2:
+        return []
+    names = list(dict.fromkeys(name for row in told.values() for name in row))
+    table = [
+        [
+            name if name == INTACT else f"without {name}",
+            *(f"{row[part]:.2f}" if part in row else NOTHING for part in names),
+        ]
+        for name, row in told.items()
+    ]
+    text = "What each set's fusion learned on validation, means over seeds. A member of weight 0 changes no list."
+    return [Section(f"How much the members are trusted{of}", text, (["set", *names], table))]
+
+
 def _cost_section(found: Ablation, one: VariantFound, number: int, of: str) -> Section:
     known = [measured for measured in one.measured if measured.name in one.means]
     costs = {measured.name: cost(one, measured) for measured in known}
@@ -216,6 +235,8 @@ def _done(found: Ablation) -> Section:
     settings, rows = found.plan.settings, []
     part = "the test part, looked at once by each training" if settings.part == "test" else "the validation part"
     chosen = "epochs, and weights of a fusion, by each training anew on the validation part"
+    if not all(one.workflow.split().manifest["results"]["valid"] for one in found.variants):
+        chosen += ", where there is one; else nothing: all epochs are trained, and weights stay as they are set"
     rows += [["measured on", part], ["chosen by the ablation", chosen]]
     rows += [["chosen before", settings.chosen]] if settings.chosen else []
     for name, component in settings.components.items():

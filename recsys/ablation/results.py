@@ -12,6 +12,7 @@ from recsys.ablation.running import INTACT, Ablation, Measured, VariantFound, li
 from recsys.ablation.settings import SECTION
 from recsys.core.artifact import command_line, commit, versions
 from recsys.evaluation.ablation_words import REMOVAL, overlap_sentence, sentence
+from recsys.knocking import told_weights
 
 ACTS = {"shuffled": "shuffling it", "noise": "noise in its place"}
 
@@ -43,7 +44,7 @@ def _variant(found: Ablation, one: VariantFound) -> dict[str, Any]:
         "sets": [_set(found, one, measured) for measured in one.measured],
         "worths": [asdict(row) | {"verdict": row.verdict(found.alpha)} for row in one.worths],
         "segments": [asdict(row) for row in one.segments],
-        "overlaps": [asdict(row) for row in one.overlaps],
+        "overlaps": [asdict(row) for row in one.overlaps], "weights": weights(one),
         "verdicts": verdicts(found, one),
     }  # fmt: skip
 
@@ -75,7 +76,7 @@ def cost(one: VariantFound, measured: Measured) -> dict[str, float | None]:
     fits = [[part.manifest["results"] for part in lineage(one.workflow.store, trained)] for trained in measured.trained]
     if not fits:
         return {}
-    peaks = [peak for peak in measured.peaks if peak is not None]
+    peaks = [part["peak_memory_mb"] for fit in fits for part in fit if "peak_memory_mb" in part]
     tokens = [sum(row.get("llm_tokens", 0) for part in fit for row in part["rows"]) for fit in fits]
     return {
         "wall_s": statistics.mean(sum(part["fit_wall_s"] for part in fit) for fit in fits),
@@ -87,16 +88,31 @@ def cost(one: VariantFound, measured: Measured) -> dict[str, float | None]:
 
 
 def verdicts(found: Ablation, one: VariantFound) -> list[str]:
-    """Return a sentence a component and a pair, then what pairs have in common, then what could not be trained."""
-    lines = [sentence(row, found.metric, found.alpha, *_act(found, row.name)) for row in one.worths]
+    """Return a sentence a component and a pair, then what pairs have in common, then what was not measured and why."""
+    single = len(found.plan.settings.seeds) == 1
+    lines = [sentence(row, found.metric, found.alpha, *_act(found, row.name), single) for row in one.worths]
     shown = [row for row in one.overlaps if row.p_holm < found.alpha]
     lines += [overlap_sentence(row, found.metric, found.alpha) for row in shown]
-    return lines + [f"{other.name}: it cannot be trained so: {other.failed}" for other in one.others if other.failed]
+    lines += [f"{other.name}: it cannot be trained so: {other.failed}" for other in one.others if other.failed]
+    return lines + [f"{PLUS.join(pair)}: not tried: {why}" for pair, why in found.plan.skipped.items()]
 
 
 def _act(found: Ablation, name: str) -> tuple[str, str]:
     """Return what was done to a component or a pair, and the word for it."""
     component = found.plan.settings.components.get(name)
     if component is None or PLUS in name:
-        return "removing both", "they"
-    return ACTS.get(component.how, REMOVAL) if component.modality else REMOVAL, "it"
+        return "switching both off", "together they"
+    if component.modality:
+        return ACTS.get(component.how, REMOVAL), "it"
+    return REMOVAL if component.without else "switching it off", "it"
+
+
+def weights(one: VariantFound) -> dict[str, dict[str, float]]:
+    """Return how much a fusion trusts its members, by set: means over seeds; nothing of what is no fusion."""
+    found = {}
+    for measured in one.measured:
+        told = [told_weights(trained) for trained in measured.trained]
+        names = dict.fromkeys(name for row in told for name in row)
+        if names:
+            found[measured.name] = {name: statistics.mean(row.get(name, 0.0) for row in told) for name in names}
+    return found

@@ -6,32 +6,29 @@ where it was. Cells are independent, so that an executor may work on several at 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recsys.ablation.plan import PLUS, Cell, Plan
+from recsys.ablation.plan import INTACT, PLUS, Cell, Plan
 from recsys.ablation.settings import SECTION
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.config import make_settings
 from recsys.core.errors import ConfigError, RankerError, did_you_mean
-from recsys.core.runtime import peak_memory_mb, to_stderr
+from recsys.core.runtime import to_stderr
 from recsys.evaluation.ablation import Overlap, SegmentWorth, Worth, over_seeds, overlaps, same_lists, seed_losses
 from recsys.evaluation.ablation import segment_worths as worths_by_segment
 from recsys.evaluation.ablation import worths as tested
 from recsys.evaluation.knockout import reads
 from recsys.evaluation.result import Evaluation
 from recsys.executing import Executor
-from recsys.rankers.store import uses_features
+from recsys.rankers.store import STATE, uses_features
 from recsys.runconfig import RunConfig
 from recsys.workflow import Workflow
 
-INTACT = "intact"
 TRAINED = ("ranker", "knockout")  # kinds of what a cell trains, members of a fusion included
-CLEAR_PEAK = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,13 @@ class Done:
 
     Attributes:
         trained, evaluated: folders; empty where it failed.
-        peak_memory_mb: of the process while it trained; ``None`` where it was trained before.
+        fresh: it was trained just now.
         failed: why a ranker cannot be fitted so.
     """
 
     trained: str = ""
     evaluated: str = ""
-    peak_memory_mb: float | None = None
+    fresh: bool = False
     failed: str = ""
 
 
@@ -58,21 +55,14 @@ def run_cell(cell: Cell) -> Done:
     """
     config = make_settings(RunConfig, cell.config, "config")
     workflow, began = Workflow(config, log=lambda message: None), datetime.now(UTC).isoformat(timespec="milliseconds")
-    _forget_peak()
     try:
         trained = workflow.train(knockout=cell.knockout)
     except RankerError as error:
         if not cell.off:
             raise
         return Done(failed=f"{error.thing}: {error.cause}")
-    peak = round(peak_memory_mb(), 1) if trained.manifest["created"] >= began else None
-    return Done(str(trained.path), str(workflow.evaluate(trained, cell.part).path), peak)
-
-
-def _forget_peak() -> None:
-    """Let the kernel count the process's peak memory from here; where it cannot, the peak is the process's so far."""
-    with contextlib.suppress(OSError):
-        CLEAR_PEAK.write_text("5")
+    fresh = trained.manifest["created"] >= began
+    return Done(str(trained.path), str(workflow.evaluate(trained, cell.part).path), fresh)
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,6 @@ class Measured:
         seeds: of training; one where they change nothing.
         trained: the rankers, one a seed.
         evaluations: one a seed.
-        peaks: MiB a seed, ``None`` where it was trained before.
         failed: why it could not be trained; then the rest is empty.
     """
 
@@ -92,7 +81,6 @@ class Measured:
     seeds: tuple[int, ...]
     trained: Sequence[Artifact] = ()
     evaluations: Sequence[Evaluation] = ()
-    peaks: Sequence[float | None] = ()
     failed: str = ""
 
     @property
@@ -133,7 +121,7 @@ class Ablation:
     def run(
         cls, plan: Plan, executor: Executor, *, progress: bool = False, log: Callable[[str], None] = to_stderr
     ) -> Ablation:
-        """Make what all cells rest on, then the cells: two seeds of each set, and the others where those differ.
+        """Make what all cells rest on, then two seeds of each set, and the others where a seed changes anything.
 
         Raises:
             RecsysError: a mistake in the settings or the data, or a run that cannot be fitted as it is.
@@ -146,11 +134,27 @@ class Ablation:
         seeds = plan.settings.seeds
         with executor:
             _work(executor, list(plan.cells(seeds[:2])), done, log)
-            rest = [cell for cell in plan.cells(seeds[2:]) if _differ(done, cell, seeds[:2])]
+            stores = {variant.name: one.store for one, variant in zip(workflows, plan.variants, strict=True)}
+            rest = [
+                cell
+                for cell in plan.cells(seeds[2:])
+                if not _settled(stores[cell.variant], [done[cell.variant, cell.off, seed] for seed in seeds[:2]])
+            ]
             _work(executor, rest, done, log)
         found = [_found(plan, workflow, variant.name, done)
                  for workflow, variant in zip(workflows, plan.variants, strict=True)]  # fmt: skip
         return cls(plan, found)
+
+    def require_worths(self) -> None:
+        """Refuse what compared nothing.
+
+        Raises:
+            RankerError: the run could be trained without none of its components.
+        """
+        if not any(one.worths for one in self.variants):
+            why = next(other.failed for one in self.variants for other in one.others)
+            raise RankerError("ablation", f"the run cannot be trained without any of its components ({why})",
+                              'Such as how = "shuffled" or "noise", which leave features to read.')  # fmt: skip
 
     @property
     def metric(self) -> str:
@@ -188,16 +192,26 @@ def _prepare(workflow: Workflow, plan: Plan, variant: Any, off: Sequence[str]) -
 def _work(executor: Executor, cells: Sequence[Cell], done: dict[Any, Done], log: Callable[[str], None]) -> None:
     for number, (cell, one) in enumerate(zip(cells, executor.map(run_cell, cells), strict=True), 1):
         done[cell.variant, cell.off, cell.seed] = one
-        how = one.failed or ("trained" if one.peak_memory_mb is not None else "was there")
+        how = one.failed or ("trained" if one.fresh else "was there")
         log(f"{number} of {len(cells)}: {cell.variant}, {PLUS.join(cell.off) or INTACT}, seed {cell.seed}: {how}")
 
 
-def _differ(done: Mapping[Any, Done], cell: Cell, seeds: Sequence[int]) -> bool:
-    """Return whether a set's first seeds gave different lists."""
-    first, second = (done[cell.variant, cell.off, seed] for seed in seeds)
-    if first.failed or second.failed:
+def _settled(store: ArtifactStore, found: Sequence[Done]) -> bool:
+    """Return whether no other seed is needed: the first two trained the very same, or one could not."""
+    return any(one.failed for one in found) or same_outcome(store, found)
+
+
+def same_outcome(store: ArtifactStore, found: Sequence[Done]) -> bool:
+    """Return whether two seeds trained the very same numbers, a fusion's members included: then all seeds do.
+
+    Lists alone do not tell: a fusion may happen to give its random members no weight with both.
+    """
+    first, second = (store.open(Path(one.trained)) for one in found)
+    if [part.manifest["files"][STATE] for part in lineage(store, first)] != [
+        part.manifest["files"][STATE] for part in lineage(store, second)
+    ]:
         return False
-    return not same_lists(*(Evaluation.load(Path(one.evaluated)) for one in (first, second)))
+    return same_lists(*(Evaluation.load(Path(one.evaluated)) for one in found))
 
 
 def _found(plan: Plan, workflow: Workflow, variant: str, done: Mapping[Any, Done]) -> VariantFound:
@@ -227,11 +241,11 @@ def _measured(
     found = [done[variant, off, seed] for seed in seeds]
     if failed := next((one.failed for one in found if one.failed), ""):
         return Measured(off, tuple(seeds), failed=failed)
+    if len(found) == 2 and same_outcome(store, found):
+        found, seeds = found[:1], seeds[:1]
     evaluations = [Evaluation.load(Path(one.evaluated)) for one in found]
-    if len(found) == 2 and len(plan.settings.seeds) >= 2 and same_lists(*evaluations):
-        found, evaluations, seeds = found[:1], evaluations[:1], seeds[:1]
     trained = [store.open(Path(one.trained)) for one in found]
-    return Measured(off, tuple(seeds), trained, evaluations, [one.peak_memory_mb for one in found])
+    return Measured(off, tuple(seeds), trained, evaluations)
 
 
 def lineage(store: ArtifactStore, trained: Artifact) -> Iterator[Artifact]:

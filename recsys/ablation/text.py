@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 from recsys.ablation.report import build_report, means_section
 from recsys.ablation.results import as_results, verdicts
 from recsys.ablation.running import Ablation
+from recsys.ablation.settings import SECTION
 from recsys.console import columns
 from recsys.core.artifact import write_json
+from recsys.core.errors import ConfigError
 from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import Report
 from recsys.evaluation.svg import printable
@@ -19,14 +22,30 @@ from recsys.evaluation.svg import printable
 RESULTS, MARKDOWN, PAGE = "results.json", "report.md", "report.html"
 
 
-def write_ablation(found: Ablation, folder: Path) -> list[Path]:
-    """Write results.json, report.md and report.html into a folder, and return their places.
+def claim(folder: Path) -> Path:
+    """Make the folder and return it, before anything is trained for it.
 
     Raises:
-        ArtifactError: a file cannot be written.
+        ConfigError: its results.json is another's.
+        OSError: it cannot be made.
     """
-    report = build_report(found)
     folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / RESULTS
+    if kept.is_file():
+        try:
+            ours = SECTION in json.loads(kept.read_text(encoding="utf-8"))
+        except (ValueError, TypeError):
+            ours = False
+        if not ours:
+            raise ConfigError(
+                f"file {kept}", "it is not an ablation's, and would be lost", "Give --out another folder."
+            )
+    return folder
+
+
+def write_ablation(found: Ablation, folder: Path) -> list[Path]:
+    """Write results.json, report.md and report.html into a folder (``claim``), and return their places."""
+    report = build_report(found)
     page = write_report(report, folder / PAGE)
     write_json(folder / RESULTS, as_results(found))
     (folder / MARKDOWN).write_text(markdown(report), encoding="utf-8")

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from recsys.ablation.plan import Cell
-from recsys.ablation.running import Done, lineage, run_cell
+from recsys.ablation.running import Done, lineage, run_cell, same_outcome
 from recsys.benchmark.settings import OURS, SECTION, Contest, family
-from recsys.core.artifact import Artifact, ArtifactStore, read_artifact
-from recsys.evaluation.ablation import over_seeds, same_lists
+from recsys.core.artifact import Artifact, ArtifactStore
+from recsys.evaluation.ablation import over_seeds
 from recsys.evaluation.result import Evaluation
 from recsys.executing import Executor
 from recsys.rankers.peers.process import python_of
@@ -109,19 +109,22 @@ def run_contest(contest: Contest, executor: Executor, log: Callable[[str], None]
         tuning.run()
         spaces = contest.search.spaces
         best = {space.label: tuning.best(space) for space in spaces}
-        done = _measured(contest, {label: trial for label, trial in best.items() if trial}, executor, log)
-    entries = [_entry(contest, space, tuning.trials(space), best[space.label], done) for space in spaces]
+        chosen = {label: trial for label, trial in best.items() if trial}
+        done = _measured(workflow.store, contest, chosen, executor, log)
+    entries = [
+        _entry(workflow.store, contest, space, tuning.trials(space), best[space.label], done) for space in spaces
+    ]
     return Found(contest, workflow, entries, {entry.label: entry.mean() for entry in entries if entry.best})
 
 
 def _measured(
-    contest: Contest, best: Mapping[str, Trial], executor: Executor, log: Callable[[str], None]
+    store: ArtifactStore, contest: Contest, best: Mapping[str, Trial], executor: Executor, log: Callable[[str], None]
 ) -> dict[tuple[str, int], Done]:
-    """Return what became of each ranker and seed: two seeds of each, and the others where those differ."""
+    """Return what became of each ranker and seed: two seeds of each, and the others where a seed changes anything."""
     done: dict[tuple[str, int], Done] = {}
     for seeds in (contest.seeds[:2], contest.seeds[2:]):
         cells = [_cell(contest, label, trial, seed) for label, trial in best.items() for seed in seeds
-                 if not _same(contest, label, done)]  # fmt: skip
+                 if not _same(store, contest, label, done)]  # fmt: skip
         for number, (cell, one) in enumerate(zip(cells, executor.map(run_cell, cells), strict=True), 1):
             done[cell.variant, cell.seed] = one
             log(f"{contest.name}, test {number}/{len(cells)}: {cell.variant}, seed {cell.seed}")
@@ -134,19 +137,20 @@ def _cell(contest: Contest, label: str, trial: Trial, seed: int) -> Cell:
     return Cell(label, (), seed, "test", config)
 
 
-def _same(contest: Contest, label: str, done: Mapping[tuple[str, int], Done]) -> bool:
-    """Return whether a ranker's first two seeds are there, and gave the same lists."""
-    folders = [done[label, seed].evaluated for seed in contest.seeds[:2] if (label, seed) in done]
-    return len(folders) == 2 and same_lists(*(Evaluation.load(Path(folder)) for folder in folders))
+def _same(store: ArtifactStore, contest: Contest, label: str, done: Mapping[tuple[str, int], Done]) -> bool:
+    """Return whether a ranker's first two seeds are there, and trained the very same."""
+    found = [done[label, seed] for seed in contest.seeds[:2] if (label, seed) in done]
+    return len(found) == 2 and same_outcome(store, found)
 
 
 def _entry(
-    contest: Contest, space: Space, trials: Sequence[Trial], best: Trial | None, done: Mapping[tuple[str, int], Done]
-) -> Entry:
+    store: ArtifactStore, contest: Contest, space: Space, trials: Sequence[Trial], best: Trial | None,
+    done: Mapping[tuple[str, int], Done],
+) -> Entry:  # fmt: skip
     if best is None:
         return Entry(space, trials)
     seeds = [seed for seed in contest.seeds if (space.label, seed) in done]
-    seeds = seeds[:1] if _same(contest, space.label, done) else seeds
+    seeds = seeds[:1] if _same(store, contest, space.label, done) else seeds
     found = [done[space.label, seed] for seed in seeds]
-    trained = [read_artifact(Path(one.trained)) for one in found]
+    trained = [store.open(Path(one.trained)) for one in found]
     return Entry(space, trials, best, seeds, trained, [Evaluation.load(Path(one.evaluated)) for one in found])

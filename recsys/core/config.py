@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,7 +79,13 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(config: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Return ``config`` with each ``"a.b=c"`` applied; ``c`` is read as a TOML value, else as text."""
+    """Return ``config`` with each ``"a.b=c"`` applied; ``c`` is read as a TOML value, else as text.
+
+    Members of a list are named by their number from 0: ``"ranker.members.1.num_layers=0"``.
+
+    Raises:
+        ConfigError: not of that form, or a name on the way is no section.
+    """
     result = _copy(config)
     for text in overrides:
         path, equals, raw = text.partition("=")
@@ -87,12 +94,15 @@ def apply_overrides(config: dict[str, Any], overrides: Iterable[str]) -> dict[st
             raise ConfigError(
                 f"--set {text}", "not of the form section.key=value", "For example: --set ranker.num_layers=3"
             )
-        node = result
-        for key in keys[:-1]:
-            node = node.setdefault(key, {})
-            if not isinstance(node, dict):
+        node: Any = result
+        for key, below in pairwise(keys):
+            node = node.setdefault(key, {}) if isinstance(node, dict) else node[int(key)]
+            if isinstance(node, list) and not (below.isdecimal() and int(below) < len(node)):
+                cause = f"{key!r} is a list of {len(node)}, and {below!r} is no number in it"
+                raise ConfigError(f"--set {text}", cause, "Name a member by its number, from 0.")
+            if not isinstance(node, dict | list):
                 raise ConfigError(f"--set {text}", f"{key!r} is a value, not a section", "Set the key itself.")
-        node[keys[-1]] = _toml_value(raw.strip())
+        node[keys[-1] if isinstance(node, dict) else int(keys[-1])] = _toml_value(raw.strip())
     return result
 
 
@@ -104,6 +114,8 @@ def _toml_value(raw: str) -> Any:
 
 
 def _copy(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_copy(item) for item in value]
     return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 

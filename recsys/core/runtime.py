@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -90,8 +90,14 @@ def stopwatch() -> Iterator[dict[str, float]]:
         times["cpu_s"] = time.process_time() - cpu
 
 
+def forget_peak_memory() -> None:
+    """Let the kernel count the process's peak memory from here; where it cannot, the peak is the process's so far."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb() -> float:
-    """Return the largest resident size of this process so far, in MiB."""
+    """Return the largest resident size of this process so far (or since ``forget_peak_memory``), in MiB."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

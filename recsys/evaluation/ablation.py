@@ -103,7 +103,7 @@ def over_seeds(evaluations: Sequence[Evaluation], name: str) -> Evaluation:
 
 
 def same_lists(first: Evaluation, second: Evaluation) -> bool:
-    """Return whether two seeds gave the same lists to everybody: then others will, too."""
+    """Return whether two trainings gave the same lists to everybody."""
     return np.array_equal(first.top_items, second.top_items) and first.per_user.equals(second.per_user)
 
 

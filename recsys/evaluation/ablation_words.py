@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from recsys.evaluation.ablation import HARMS, HELPS, NOTHING_SHOWN, Overlap, Worth
 from recsys.evaluation.wording import fixed, p_value
@@ -10,7 +10,9 @@ from recsys.evaluation.wording import fixed, p_value
 REMOVAL = "its removal"
 
 
-def sentence(worth: Worth, metric: str, alpha: float, what: str = REMOVAL, who: str = "it") -> str:
+def sentence(
+    worth: Worth, metric: str, alpha: float, what: str = REMOVAL, who: str = "it", one_seed: bool = False
+) -> str:
     """Return the verdict in words: what is lost, how sure that is, with how many seeds, and so whether it helps.
 
     Args:
@@ -18,11 +20,15 @@ def sentence(worth: Worth, metric: str, alpha: float, what: str = REMOVAL, who: 
         metric: that was compared.
         alpha: the verdict says nothing where the adjusted p is not below it.
         what: what was done to it.
-        who: ``"they"`` for several at once.
+        who: ``"together they"`` for several at once.
+        one_seed: only one was asked for, so that nothing is known of how far seeds differ.
     """
     verdict = worth.verdict(alpha)
+    seeds = ", one seed" if one_seed else ""
+    if worth.loss == worth.low == worth.high == 0:
+        return f"{worth.name}: {what} changes nobody's {metric}{seeds}: {verdict}"
     p = p_value(worth.p_holm)
-    sure = f"p {p if p.startswith('<') else '= ' + p} after Holm"
+    sure = f"p {p if p.startswith('<') else '= ' + p} after Holm{seeds}"
     if verdict == NOTHING_SHOWN:
         gain, low, high = (fixed(0.0 - end, sign=True) for end in (worth.loss, worth.high, worth.low))
         change = f"{what} changes {metric} by {gain} ({low} to {high})"
@@ -56,14 +62,24 @@ def overlap_sentence(one: Overlap, metric: str, alpha: float) -> str:
     return f"{one.first} and {one.second}: both at once lose {told} beyond the sum of the two: {said}"
 
 
-def headline(worths_of: Sequence[Worth], alpha: float) -> str:
-    """Return the finding in one sentence."""
+def headline(worths_of: Sequence[Worth], alpha: float, pairs: Mapping[Worth, tuple[str, str]] | None = None) -> str:
+    """Return the finding in one sentence.
+
+    Args:
+        worths_of: of the components.
+        alpha: of the verdicts.
+        pairs: worth of two at once, and the two; named where neither shows that effect by itself.
+    """
     by: dict[str, list[str]] = {verdict: [] for verdict in (HELPS, HARMS, NOTHING_SHOWN)}
     for one in sorted(worths_of, key=lambda one: -one.loss):
         by[one.verdict(alpha)].append(one.name)
     parts = [f"{_listed(by[HELPS])} {'helps' if len(by[HELPS]) == 1 else 'help'}"] if by[HELPS] else []
     parts += [f"{_listed(by[HARMS])} {'harms' if len(by[HARMS]) == 1 else 'harm'}"] if by[HARMS] else []
     parts += [f"no effect is shown of {_listed(by[NOTHING_SHOWN])}"] if by[NOTHING_SHOWN] else []
+    for worth, names in (pairs or {}).items():
+        verdict = worth.verdict(alpha)
+        if verdict != NOTHING_SHOWN and not set(names) & set(by[verdict]):
+            parts.append(f"together {_listed(names)} {verdict.removesuffix('s')}")
     return "; ".join(parts)
 
 

@@ -79,7 +79,9 @@ class Fusion:
         @classmethod
         def _named(cls, members: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
             if len(members) < 2 or not all(isinstance(member.get("name"), str) for member in members):
-                raise ConfigError("setting ranker.members", "are not two rankers with a name", "[{name = 'ease'}, …]")
+                raise ConfigError(
+                    "setting ranker.members", "a fusion needs two rankers with a name", "[{name = 'ease'}, …]"
+                )
             return members
 
     def __init__(self, settings: Settings) -> None:

@@ -102,15 +102,20 @@ def test_the_verdict_in_words(one: Worth, said: str) -> None:
     assert sentence(one, METRIC, 0.05) == said
 
 
-def test_a_pair_and_a_shuffle_are_called_so() -> None:
-    assert "removing both loses" in sentence(worth(0.012, 0.003), METRIC, 0.05, "removing both", "they")
-    assert sentence(worth(0.012, 0.003), METRIC, 0.05, "removing both", "they").endswith(": they help")
+def test_a_pair_a_single_seed_and_nothing_at_all_are_called_so() -> None:
+    both = sentence(worth(0.012, 0.003), METRIC, 0.05, "switching both off", "together they", one_seed=True)
+    assert "switching both off loses" in both
+    assert both.endswith("p = 0.003 after Holm, one seed: together they help")
+    nothing = replace(worth(0.0, 1.0), low=0.0, high=0.0)
+    assert sentence(nothing, METRIC, 0.05) == "text: its removal changes nobody's ndcg@2: no effect shown"
 
 
 def test_the_headline_sorts_by_verdict(found: list[Worth]) -> None:
     assert headline(found, 0.05) == "help helps; harm harms; no effect is shown of decoy"
     two = [replace(found[0], name="a"), replace(found[0], name="b"), found[2]]
     assert headline(two, 0.05) == "a and b help; no effect is shown of decoy"
+    pairs = {replace(found[0], name="c+d"): ("c", "d"), replace(found[0], name="a+c"): ("a", "c")}
+    assert headline(two, 0.05, pairs) == "a and b help; no effect is shown of decoy; together c and d help"
 
 
 def test_each_users_mean_over_seeds_is_what_is_compared() -> None:
