@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 
-from recsys.core.errors import ArtifactError
 from recsys.core.values import ItemFeatures, Query
 from recsys.describing import encoded
 from recsys.items.attributes import attribute_matrix
@@ -41,11 +40,7 @@ class ServedEngines:
             ArtifactError: there is none, or it is damaged.
             ConfigError: it cannot have the index that is asked for.
         """
-        try:
-            trained = self.workflow.open_ranker(reference)
-        except OSError as error:  # no name that a folder could have
-            cause = error.strerror or "cannot be looked for"
-            raise ArtifactError(f"artifact {reference[:80]!r}", cause, "List the rankers with: recsys show") from None
+        trained = self.workflow.open_ranker(reference)
         trained.verify()  # a changed weight may still give scores
         model = Recommender.load(trained.path, artifacts=self.workflow.store.root)
         engine = Engine(name, trained.key, model, self._rows, self._shortlist(trained.key, model))

@@ -6,6 +6,7 @@ the others: a step's key holds its own settings and the keys of the steps it bui
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -259,7 +260,7 @@ class Workflow:
             if not isinstance(log, FitLog):
                 raise RankerError(f"ranker {chosen['name']}", f"fit returned {log!r}", "Return a FitLog from fit.")
             save_ranker(model, chosen, folder)
-            (folder / "training" / "checkpoint.safetensors").unlink(missing_ok=True)
+            _clear_training(folder / "training")
             return {
                 "best": dict(log.best), "best_epoch": log.best_epoch, "rows": [dict(row) for row in log.rows],
                 "fit_wall_s": log.wall_s, "fit_cpu_s": log.cpu_s,
@@ -399,6 +400,13 @@ class Workflow:
 
     def _of_this_split(self, trained: Artifact) -> bool:
         return any(parent["key"] == self.split().key for parent in trained.manifest["parents"])
+
+
+def _clear_training(folder: Path) -> None:
+    """Leave the logs of a training alone: no checkpoint, half a one of a kill, or what Ray's workers handed over."""
+    for file in folder.glob("checkpoint.safetensors*"):
+        file.unlink()
+    shutil.rmtree(folder / "ray", ignore_errors=True)
 
 
 def _told_apart(rankers: Sequence[Artifact]) -> str:
