@@ -45,10 +45,28 @@ def write_report(sets: Sequence[Outcome], missing: Sequence[str], folder: Path) 
 def standings(sets: Sequence[Outcome]) -> list[str]:
     """Return in words where ours is ahead of the best peer, level and behind, and where our best single ranker is."""
     told = {"ahead": "Ahead of the best peer", "level": "Level (no difference shown)", "behind": "Behind the best peer"}
-    found = [f"{words}: {_those(sets, standing, _ours)}." for standing, words in told.items()]
-    return found + [
-        f"No fusion, {words.lower()}: {_those(sets, standing, _single)}." for standing, words in told.items()
-    ]
+    lines = []
+    if _compared(sets, _ours):
+        lines += [f"{words}: {_those(sets, standing, _ours)}." for standing, words in told.items()]
+    if _compared(sets, _single):
+        lines += [f"No fusion, {words.lower()}: {_those(sets, standing, _single)}." for standing, words in told.items()]
+    return lines + _not_compared(sets)
+
+
+def _compared(sets: Sequence[Outcome], who: Callable[[Outcome], str | None]) -> bool:
+    """Return whether there is a difference to the best peer on any data set."""
+    return any(difference_of(one, who(one)) for one in sets)
+
+
+def _not_compared(sets: Sequence[Outcome]) -> list[str]:
+    """Return in words where nothing can be said, so that it does not pass for a place where ours is not behind."""
+    found: dict[str, list[str]] = {}
+    for one in sets:
+        missing = "No peer" if one["best_peer"] is None else "None of ours" if _ours(one) is None else None
+        missing = missing or ("None of ours that is no fusion" if _single(one) is None else None)
+        if missing:
+            found.setdefault(missing, []).append(one["title"])
+    return [f"{who} was measured on: {'; '.join(titles)}." for who, titles in found.items()]
 
 
 def _ours(one: Outcome) -> str | None:
@@ -93,7 +111,8 @@ def _section(one: Outcome) -> list[str]:
 
 def _table(one: Outcome) -> list[str]:
     shown, metric = one["shown"], one["metric"]
-    head = ["ranker", "whose", *shown, "±", "validation", "settings", "fit, CPU", f"minus {one['best_peer']}", "p"]
+    head = ["ranker", "whose", *shown, "±", "validation", "settings", "fit, CPU"]
+    head += [f"minus {one['best_peer']}", "p"] if one["best_peer"] else []
     rows = sorted((row for row in one["rankers"] if "test" in row), key=lambda row: -row["test"][metric])
     cells = [_row(one, row, shown) for row in rows]
     return [_line(head), _line(["---"] * len(head)), *map(_line, cells)]
@@ -107,8 +126,8 @@ def _row(one: Outcome, row: Outcome, shown: Sequence[str]) -> list[str]:
     name = f"**{row['name']}**" if row["name"] in (one["ours"], one["best_peer"]) else row["name"]
     return [
         name, row["family"], *figures, fixed(row["spread"]) if row["spread"] is not None else NOTHING,
-        fixed(row["valid"]), row["chosen"], duration(row["cost"]["fit_cpu_s"]), _gap(gap),
-        p_value(gap["p_holm"]) if gap else NOTHING,
+        fixed(row["valid"]), row["chosen"], duration(row["cost"]["fit_cpu_s"]),
+        *([_gap(gap), p_value(gap["p_holm"]) if gap else NOTHING] if one["best_peer"] else []),
     ]  # fmt: skip
 
 
@@ -183,11 +202,13 @@ def _figure(one: Outcome, row: Outcome | None) -> str:
 
 
 def _told(sets: Sequence[Outcome]) -> list[str]:
-    """Return in words where we are not ahead."""
+    """Return in words where we are not ahead, and where that cannot be known."""
     lines = []
     for start, who in (("Ours is", _ours), ("Without fusions ours is", _single)):
+        if not _compared(sets, who):
+            continue
         here = {standing: [one["title"] for one in sets if (gap := difference_of(one, who(one)))
                            and gap["standing"] == standing] for standing in ("behind", "level")}  # fmt: skip
         behind, level = ("; ".join(here[standing]) or "nowhere" for standing in ("behind", "level"))
         lines.append(f"{start} behind the best peer: {behind}; not ahead of it (no difference shown): {level}.")
-    return ["  \n".join(lines)]
+    return ["  \n".join([*lines, *_not_compared(sets)])]

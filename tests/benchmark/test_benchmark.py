@@ -232,6 +232,37 @@ def test_the_report_has_a_table_a_data_set(whole: Path) -> None:
     assert "Not measured yet" not in text
 
 
+def test_where_no_peer_was_measured_nothing_is_said_of_being_ahead_or_behind(
+    whole: Path, raw: Path, tmp_path: Path
+) -> None:
+    alone = POPULAR.partition('[[rankers]]\nname = "peer"')[0]
+    (one,) = ran(written(tmp_path, raw, popular=alone), "second")
+    report = (tmp_path / "report.md").read_text()
+    for told in (report, "\n".join(standings([one])), readme_block([one])):
+        assert "No peer was measured on: The second." in told
+        assert "nowhere" not in told
+        assert "None" not in told
+    assert "| settings | fit, CPU |\n" in report
+    both = [first(whole), one]
+    assert standings(both)[-1] == "No peer was measured on: The second."
+    assert standings(both)[:-1] == standings(both[:1])
+    assert "Ours is behind the best peer: " in readme_block(both)
+
+
+def test_where_none_of_ours_was_measured_it_is_said() -> None:
+    peer = {"best_peer": "peer", "differences": [], "title": "Theirs", "ours": None} | outcome()
+    fused = {"name": "fused", "settings": {"members": [{"name": "ease"}]}}
+    gap = {"name": "fused", "standing": "ahead", "difference": 0.1, "low": 0.1, "high": 0.1}
+    fusion = outcome(fused) | {"best_peer": "peer", "ours": "fused", "title": "Fused", "metric": "m"}
+    assert standings([peer, fusion | {"differences": [gap]}]) == [
+        "Ahead of the best peer: Fused (fused against peer, m +0.1000 (+0.1000 to +0.1000)).",
+        "Level (no difference shown): nowhere.",
+        "Behind the best peer: nowhere.",
+        "None of ours was measured on: Theirs.",
+        "None of ours that is no fusion was measured on: Fused.",
+    ]
+
+
 def test_families() -> None:
     assert family({"name": "ease"}) == "ours"
     assert family({"name": "recbole", "model": "BPR"}) == "RecBole"
