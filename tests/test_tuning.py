@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from recsys.cli import main
-from recsys.core.errors import ArtifactError, ConfigError, RankerError
+from recsys.core.errors import ConfigError, RankerError
 from recsys.executing import Local, Serial
 from recsys.runconfig import read_config
 from recsys.tuning.outcome import Tuned
@@ -245,9 +245,25 @@ def test_a_line_that_was_not_written_to_its_end_is_cut_off(place: Path) -> None:
 def test_a_storage_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sqlite:///trials"):
         open_storage("nosuch://place")
-    (tmp_path / "notes.txt").write_text("hello\nworld\n")
-    with pytest.raises(ArtifactError, match="not a journal"):
-        open_storage(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello\nworld\n", b"hello\n", b"hello", b"\n", b"[1]\n", b'{"sets": []}\n', b"\x00\xff\n",
+        b'{"op_code":}\n', b'{"op_code":99}\n', b'{"op_code":0}\nbye', b'hello\n{"op_',
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_journal_is_refused_and_stays_as_it_is(place: Path, content: bytes) -> None:
+    (place / "search.toml").write_text(ONE)
+    file = place / "notes.txt"
+    file.write_bytes(content)
+    given = ["tune", "-q", "-c", str(place / "run.toml"), "--search", str(place), "--storage", str(file)]
+    done = CliRunner().invoke(main, [*given, "--out", str(place / "out"), "--executor", "serial"])
+    assert done.exit_code == 2, done.output
+    assert f"trials {file}: not a journal of Optuna" in done.output
+    assert file.read_bytes() == content
+    assert not (place / "artifacts" / "ranker").exists()
 
 
 def test_another_space_or_seed_is_another_search(place: Path) -> None:
