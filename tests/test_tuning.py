@@ -395,6 +395,14 @@ def test_a_bad_search_is_refused_by_name_before_anything_is_trained(place: Path,
     assert not (place / "artifacts").exists()
 
 
+def test_a_value_that_does_not_fit_leads_to_what_explains_it(place: Path) -> None:
+    (place / "search.toml").write_text(ONE)
+    given = ["tune", "-q", "-c", str(place / "run.toml"), "--search", str(place), "--trials", "0"]
+    done = CliRunner().invoke(main, given)
+    assert done.exit_code == 2
+    assert done.output.endswith("try: See: recsys doctor --settings tune\n")
+
+
 def test_ranges_and_choices_of_every_kind(tmp_path: Path) -> None:
     (tmp_path / "search.toml").write_text(
         "[[rankers]]\nname = 'content_ease'\nmodalities = [['text'], ['image', 'text']]\n"

@@ -148,7 +148,10 @@ def _settings(section: Any) -> BenchmarkSettings:
     """Build the section, each data set by itself, so that a message names what it is about."""
     if not isinstance(section, Mapping) or not isinstance(section.get("sets"), list):
         raise ConfigError(f"setting {SECTION}.sets", "missing, or no list of tables", "Add [[benchmark.sets]] tables.")
-    parts = [make_settings(SetSettings, one, f"{SECTION}.sets[{place}]") for place, one in enumerate(section["sets"])]
+    parts = [
+        make_settings(SetSettings, one, f"{SECTION}.sets[{place}]", f"{SECTION}.sets")
+        for place, one in enumerate(section["sets"])
+    ]
     return make_settings(BenchmarkSettings, {**section, "sets": parts}, SECTION)
 
 

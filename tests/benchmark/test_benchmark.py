@@ -436,6 +436,7 @@ def test_an_unknown_data_set_is_named(raw: Path, tmp_path: Path) -> None:
         ("[benchmark]\ntrials = 3\n", "Add [[benchmark.sets]] tables."),
         (BENCHMARK.replace("trials = 2", "trails = 2"), "Did you mean 'trials'?"),
         (BENCHMARK.replace('title = "The first"', 'titel = "The first"'), "setting benchmark.sets[0]"),
+        (BENCHMARK.replace("seeds = [0, 1]", "seeds = []"), "try: See: recsys doctor --settings benchmark.sets\n"),
         (BENCHMARK.replace('"second"', '"first"'), "'first' is there twice"),
         (BENCHMARK.replace("chosen = { popularity", "chosen = { popularitty"), "Did you mean 'popularity'?"),
         (BENCHMARK + '[benchmark.sets.more]\n', "setting benchmark.sets[1].more"),
