@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from optuna.trial import create_trial
 
 from recsys.cli import main
 from recsys.core.errors import ConfigError, RankerError
 from recsys.executing import Local, Serial
 from recsys.runconfig import read_config
 from recsys.tuning.outcome import Tuned
+from recsys.tuning.proposing import drawn, propose
 from recsys.tuning.rounds import Tuning, alone
 from recsys.tuning.searchfile import read_search
 from recsys.tuning.store import open_storage
@@ -148,6 +150,40 @@ def test_every_ranker_has_the_same_budget_and_small_spaces_are_tried_out_whole(p
     points = [trial.settings["x"] for trial in found.trials["toy"]]
     assert len(set(points)) == 6
     assert "same budget: 6 trials, or all its points where it has no more (small, popularity)" in found.to_text()
+
+
+def test_what_was_found_counts_only_after_as_many_trials_as_are_said_to_be_random(place: Path) -> None:
+    (place / "search.toml").write_text(ONE + "[tune]\nstartup = 6\ntogether = 4\n")
+    search = read_search(place)
+    (space,), settings = search.spaces, search.settings
+    run = Workflow(read_config(place / "run.toml"), log=lambda message: None).run
+
+    def proposed(n: int, best: float) -> list[dict]:
+        values = [place / n for place in range(n)]
+        before = [
+            create_trial(value=-abs(x - best), params={"x": x}, distributions=space.distributions) for x in values
+        ]
+        return propose(space, before, 4, settings, run)
+
+    assert drawn(settings) == 8
+    assert proposed(4, 0.1) == proposed(4, 0.9)
+    assert proposed(8, 0.1) != proposed(8, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "Points were drawn at random: TPE would propose after 12 trials of a ranker (startup, together)."),
+        ("[tune]\nstartup = 3\n", "The first 4 points of a ranker were drawn at random, then TPE proposed."),
+        ("[tune]\nsampler = 'random'\n", "Points were drawn at random."),
+        ("", None),
+    ],
+)
+def test_who_proposed_is_said_where_not_all_points_were_tried(place: Path, more: str, said: str | None) -> None:
+    text = ONE if said else ONE.partition("x =")[0]
+    found = tuned(place, text + more, trials=5)
+    assert [note for note in found.notes() if "random" in note] == ([said] if said else [])
+    assert not said or f"- {said}\n" in found.markdown()
 
 
 def test_a_larger_budget_goes_on_and_a_smaller_one_sees_its_part(place: Path) -> None:

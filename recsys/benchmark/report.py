@@ -9,20 +9,24 @@ from recsys.benchmark.reading import Outcome, best_of_family, best_single, diffe
 from recsys.benchmark.settings import OURS, RECBOLE
 from recsys.core.errors import ConfigError
 from recsys.evaluation.wording import NOTHING, duration, fixed, p_value
+from recsys.tuning.proposing import drawn
+from recsys.tuning.searchfile import TuneSettings
 
 BEGIN, END = "<!-- benchmark: written by recsys benchmark -->", "<!-- benchmark: end -->"
 REPORT = "report.md"
 LIBRARIES = (RECBOLE, "implicit", "Cornac", "LensKit")
 HOW = """\
 Every ranker's settings were chosen on validation, with the same number of trials (or all points of its grid where it
-has no more); what was chosen was trained with each seed, as long as seeds change anything, and measured on test once,
-by one evaluator: full ranking, items known of a user left out, means and {level} bootstrap intervals over users. A
-figure over several seeds is each user's mean; ± is their standard deviation. The best peer is the one with the highest
-figure on test, so that whatever luck lies in that choice is the peer's; ours is the one that is best on validation.
-Differences are paired over users, p is Holm's over all rankers of the table. Seconds are CPU seconds of one fit on one
-thread, members of a fusion included; other libraries' without start and hand-over. Users whom a ranker cannot know are
-shown what is most popular in train, whosever ranker it is. A fusion also learns how much to trust its members on
-validation; its figure there is cross-fitted."""
+has no more). Of a larger grid, points are drawn at random for the first {drawn} trials of a ranker (unless its search
+says otherwise), so that a smaller budget is random search; Optuna's TPE proposes after that. What was chosen was
+trained with each seed, as long as seeds change anything, and measured on test once, by one evaluator: full ranking,
+items known of a user left out, means and {level} bootstrap intervals over users. A figure over several seeds is each
+user's mean; ± is their standard deviation. The best peer is the one with the highest figure on test, so that whatever
+luck lies in that choice is the peer's; ours is the one that is best on validation. Differences are paired over users,
+p is Holm's over all rankers of the table. Seconds are CPU seconds of one fit on one thread, members of a fusion
+included; other libraries' without start and hand-over. Users whom a ranker cannot know are shown what is most popular
+in train, whosever ranker it is. A fusion also learns how much to trust its members on validation; its figure there is
+cross-fitted."""
 
 
 def write_report(sets: Sequence[Outcome], missing: Sequence[str], folder: Path) -> Path:
@@ -34,7 +38,8 @@ def write_report(sets: Sequence[Outcome], missing: Sequence[str], folder: Path) 
         folder: where.
     """
     level = f"{100 * sets[0]['level']:.6g} %" if sets else "95 %"
-    lines = ["# Benchmark", "", HOW.format(level=level), "", *(f"- {line}" for line in standings(sets)), ""]
+    how = HOW.format(level=level, drawn=drawn(TuneSettings()))
+    lines = ["# Benchmark", "", how, "", *(f"- {line}" for line in standings(sets)), ""]
     lines += [f"Not measured yet: {'; '.join(missing)}.", ""] if missing else []
     for one in sets:
         lines += _section(one)

@@ -18,6 +18,7 @@ from recsys.core.artifact import commit, versions, write_json
 from recsys.core.errors import RankerError
 from recsys.core.tomltext import to_toml
 from recsys.evaluation.wording import duration, fixed
+from recsys.tuning.proposing import drawn
 from recsys.tuning.rounds import Trial, Tuning, best_of
 from recsys.tuning.space import Space
 
@@ -108,9 +109,10 @@ class Tuned:
         }
 
     def notes(self) -> Iterator[str]:
-        """Yield what a reader must know: the budget, and best values at the end of a range."""
+        """Yield what a reader must know: the budget, who proposed, and best values at the end of a range."""
         budget = self.tuning.settings.trials
         yield f"Every ranker had the same budget: {budget} trials" + self._exhausted()
+        yield from self._proposed()
         for space in self.spaces:
             best = self.tuning.best(space)
             for axis in space.axes if best else ():
@@ -121,6 +123,18 @@ class Tuned:
     def _exhausted(self) -> str:
         small = [space.label for space in self.spaces if space.size <= self.tuning.settings.trials]
         return f", or all its points where it has no more ({', '.join(small)})." if small else "."
+
+    def _proposed(self) -> Iterator[str]:
+        """Yield who chose the points, unless all were tried."""
+        settings, n = self.tuning.settings, drawn(self.tuning.settings)
+        if all(space.size <= settings.trials for space in self.spaces):
+            return
+        if settings.sampler == "random":
+            yield "Points were drawn at random."
+        elif settings.trials <= n:
+            yield f"Points were drawn at random: TPE would propose after {n} trials of a ranker (startup, together)."
+        else:
+            yield f"The first {n} points of a ranker were drawn at random, then TPE proposed."
 
     def to_text(self) -> str:
         return "\n".join([columns(self.rows()), self.verdict, *(f"note: {note}" for note in self.notes())])

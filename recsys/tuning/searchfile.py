@@ -29,7 +29,9 @@ class TuneSettings(Settings):
     sampler: Literal["tpe", "random"] = Field(
         "tpe", description="tpe or random: who proposes; small spaces are tried out whole."
     )
-    startup: int = Field(10, ge=1, description="Random trials of a ranker before tpe learns from them.")
+    startup: int = Field(
+        10, ge=1, description="Random trials of a ranker before tpe learns from them: up to the end of their round."
+    )
     together: int = Field(4, ge=1, description="Trials proposed at once, from earlier rounds alone; not below workers.")
     pruner: Literal["median", "halving", "none"] = Field(
         "median", description="median, halving or none: who stops trials that fall behind."

@@ -230,6 +230,7 @@ def test_the_report_has_a_table_a_data_set(whole: Path) -> None:
     assert len(rows) == 2 + 5 + 2 + 2  # heads and rules, five rankers, two
     assert "| by hand |" in text
     assert "Not measured yet" not in text
+    assert "drawn at random for the first 12 trials of a ranker" in text
 
 
 def test_where_no_peer_was_measured_nothing_is_said_of_being_ahead_or_behind(
