@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -108,6 +108,15 @@ class Tuned:
             "settings": _settings(best) if best else "none ended well",
         }
 
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return the same as text: a head, and the cells of each row."""
+        rows = self.rows()
+        cells = [
+            [fixed(value) if value is None or isinstance(value, float) else str(value) for value in row.values()]
+            for row in rows
+        ]
+        return list(rows[0]), cells
+
     def notes(self) -> Iterator[str]:
         """Yield what a reader must know: the budget, who proposed, and best values at the end of a range."""
         budget = self.tuning.settings.trials
@@ -180,8 +189,7 @@ class Tuned:
         return f"# Trial {trial.number + 1} of {trial.ranker}, chosen by recsys tune: {said}.\n{to_toml(config)}"
 
     def markdown(self) -> str:
-        rows = self.rows()
-        lines = ["# Settings chosen on validation", "", f"**{self.verdict}**", "", _table(rows), ""]
+        lines = ["# Settings chosen on validation", "", f"**{self.verdict}**", "", _table(*self.table()), ""]
         lines += [f"- {note}" for note in self.notes()]
         for label, shares in self.importance.items():
             told = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
@@ -203,7 +211,6 @@ def _slug(label: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", label).strip("-")
 
 
-def _table(rows: list[Mapping[str, Any]]) -> str:
-    cells = [[fixed(value) if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
-    head = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-    return "\n".join([*head, *("| " + " | ".join(one.replace("|", "/") for one in row) + " |" for row in cells)])
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(one.replace("|", "/") for one in row) + " |" for row in rows)])
