@@ -484,9 +484,38 @@ def test_the_verb_writes_what_a_reader_needs(place: Path, monkeypatch: pytest.Mo
     assert page.count('class="plot parallel"') == 2
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
-    assert tomllib.loads((place / "out" / "best.toml").read_text())["ranker"] == kept["best"]["settings"]
+    best = (place / "out" / "best.toml").read_text()
+    assert tomllib.loads(best)["ranker"] == kept["best"]["settings"]
+    number, label = kept["best"]["number"], kept["best"]["ranker"]
+    assert best.startswith(f"# Trial number {number} of {label} in trials.json, ")
+    assert next(one for one in kept["trials"] if (one["ranker"], one["number"]) == (label, number)) == kept["best"]
+    for told in ((place / "out" / "report.md").read_text(), page):
+        assert "shares of 1; 10 complete trials: a rough hint)" in told
     as_json = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert as_json["best"] == kept["best"]
+
+
+def test_importance_of_many_trials_is_no_mere_hint(place: Path) -> None:
+    found = tuned(place, ONE + "epochs = { low = 1, high = 9 }\n", trials=20, sampler="random", pruner="none")
+    assert found.importance
+    assert "(shares of 1; 20 complete trials): " in found.markdown()
+
+
+def test_a_second_search_in_a_folder_leaves_no_best_of_rankers_that_it_has_not(place: Path) -> None:
+    other = f'[[rankers]]\nlabel = "b"\nname = "{TOY}"\nx = 0.2\n[[rankers]]\nlabel = "c"\nname = "{TOY}"\nx = 0.1\n'
+    tuned(place, ONE + other, trials=2).write(place / "out")
+    mine, changed = place / "out" / "best-mine.toml", place / "out" / "best-c.toml"
+    mine.write_text("# by hand\n")
+    changed.write_text(changed.read_text() + "# by hand\n")
+    found = tuned(place, ONE, trials=2)
+    wrote = found.write(place / "out")
+    assert {path.name for path in (place / "out").iterdir()} == {path.name for path in (*wrote, mine, changed)}
+    assert found.write(place / "out") == wrote
+
+
+def test_a_ranker_without_a_good_trial_has_a_dash_in_the_report(place: Path) -> None:
+    text = ONE + f'[[rankers]]\nlabel = "bad"\nname = "{TOY}"\nbad = true\n'
+    assert "| bad | 1 | 0 | 1 | – |" in tuned(place, text, trials=2).markdown()
 
 
 def test_a_best_value_at_the_end_of_a_range_is_said(place: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +15,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 
 from recsys.console import columns
-from recsys.core.artifact import commit, versions, write_json
+from recsys.core.artifact import commit, file_hash, versions, write_json
 from recsys.core.errors import RankerError
 from recsys.core.tomltext import to_toml
 from recsys.evaluation.wording import duration, fixed
@@ -22,8 +23,9 @@ from recsys.tuning.proposing import drawn
 from recsys.tuning.rounds import Trial, Tuning, best_of
 from recsys.tuning.space import Space
 
+TRIALS = "trials.json"
 TOP_SHARE = 0.25  # importance: what it takes to be among this part of the trials
-FEWEST = 8  # trials below which nothing is said about importance
+FEWEST, ENOUGH = 8, 20  # complete trials below which nothing is said about importance, or only as a hint
 NEAR = 0.02  # part of a range from its end that counts as the end
 
 
@@ -63,8 +65,16 @@ class Tuned:
         found = {space.label: self._importance(space) for space in self.spaces}
         return {label: shares for label, shares in found.items() if shares}
 
+    def rests_on(self, label: str) -> str:
+        """Return in words what importance rests on: with few trials another seed may well say otherwise."""
+        n = len(self._whole(label))
+        return f"{n} complete trials" + (": a rough hint" if n < ENOUGH else "")
+
+    def _whole(self, label: str) -> list[Trial]:
+        return [trial for trial in self.trials[label] if trial.value is not None]
+
     def _importance(self, space: Space) -> dict[str, float]:
-        whole = [trial for trial in self.trials[space.label] if trial.value is not None]
+        whole = self._whole(space.label)
         if len(space.axes) < 2 or len(whole) < FEWEST or len({trial.value for trial in whole}) < 2:
             return {}
         study = optuna.create_study(direction="maximize")
@@ -169,34 +179,53 @@ class Tuned:
     # -- files ---------------------------------------------------------------------------------------------------
 
     def write(self, folder: Path) -> list[Path]:
-        """Write trials.json, best.toml, a file for the best of each ranker, report.md and plots.html; return them."""
+        """Write trials.json, best.toml, a file for the best of each ranker, report.md and plots.html; return them.
+
+        Files of a search before that this one does not have are removed, unless somebody changed them.
+        """
         from recsys.tuning.page import page
 
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "trials.json", self.to_dict())
         texts = {"best.toml": self.toml(self.best), "report.md": self.markdown(), "plots.html": page(self)}
         for space in self.spaces:
             if best := self.tuning.best(space):
                 texts[f"best-{_slug(space.label)}.toml"] = self.toml(best)
+        for path in _left(folder, texts):
+            self.tuning.workflow.run.log(f"removed {path}: of a search before, without a ranker of this one")
+            path.unlink()
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        return [folder / name for name in ("trials.json", *texts)]
+        written = {name: file_hash(folder / name) for name in texts}
+        write_json(folder / TRIALS, self.to_dict() | {"written": written})
+        return [folder / name for name in (TRIALS, *texts)]
 
     def toml(self, trial: Trial) -> str:
         """Return a whole run that trains a trial's settings: ``recsys train -c`` finds its very artifact."""
         config = self.tuning.workflow.config.model_dump(mode="json") | {"ranker": dict(trial.settings)}
         said = f"{self.tuning.metric} {fixed(trial.value)} on validation"
-        return f"# Trial {trial.number + 1} of {trial.ranker}, chosen by recsys tune: {said}.\n{to_toml(config)}"
+        which = f"number {trial.number} of {trial.ranker} in {TRIALS}"
+        return f"# Trial {which}, chosen by recsys tune: {said}.\n{to_toml(config)}"
 
     def markdown(self) -> str:
         lines = ["# Settings chosen on validation", "", f"**{self.verdict}**", "", _table(*self.table()), ""]
         lines += [f"- {note}" for note in self.notes()]
         for label, shares in self.importance.items():
             told = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-            lines.append(f"- What decided whether {label} was among its best quarter (shares of 1): {told}.")
+            what = f"- What decided whether {label} was among its best quarter (shares of 1; {self.rests_on(label)})"
+            lines.append(f"{what}: {told}.")
         spent = duration(sum(trial.seconds for trials in self.trials.values() for trial in trials))
         made = f"{datetime.now(UTC):%Y-%m-%d}, {commit()}"
         return "\n".join([*lines, "", f"{made}; {spent} of training in all. Plots: plots.html.", ""])
+
+
+def _left(folder: Path, names: Collection[str]) -> list[Path]:
+    """Return the bests of rankers besides these that the search before wrote into a folder and nobody changed."""
+    try:
+        before = json.loads((folder / TRIALS).read_text(encoding="utf-8")).get("written", {})
+    except (OSError, ValueError, AttributeError):
+        return []
+    others = [path for path in sorted(folder.glob("best-*.toml")) if path.name not in names]
+    return [path for path in others if before.get(path.name) == file_hash(path)]
 
 
 def _settings(trial: Trial) -> str:
