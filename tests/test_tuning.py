@@ -315,6 +315,16 @@ def test_two_searches_do_not_write_into_one_folder(tmp_path: Path) -> None:
         alone(tmp_path)
 
 
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_trained(place: Path) -> None:
+    (place / "search.toml").write_text(ONE)
+    (place / "out").write_text("")
+    given = ["tune", "-q", "-c", str(place / "run.toml"), "--search", str(place), "--out", str(place / "out")]
+    done = CliRunner().invoke(main, [*given, "--executor", "serial"])
+    assert done.exit_code == 2
+    assert f"error: {place / 'out'}: File exists" in done.output
+    assert not (place / "artifacts" / "ranker").exists()
+
+
 # -- trials that are stopped ---------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from recsys.benchmark.report import BEGIN, END, readme_block, standings, write_r
 from recsys.benchmark.results import read_results
 from recsys.benchmark.settings import Contest, family, read_benchmark
 from recsys.cli import main
-from recsys.core.errors import ArtifactError, ConfigError
+from recsys.core.errors import ConfigError
 from recsys.executing import Serial
 from recsys.rankers.peers import process
 from recsys.rankers.peers.process import PeerError
@@ -453,10 +453,35 @@ def test_what_is_searched_was_not_chosen_elsewhere(raw: Path, tmp_path: Path) ->
     assert "regularisation of it is searched" in refused(written(tmp_path, raw, popular=text, config=config))
 
 
-def test_damaged_results_are_named(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_text('{"sets": ')
-    with pytest.raises(ArtifactError, match=r"results\.json"):
-        read_results(tmp_path)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"made": {}, "ablation": {}, "variants": []}', "they are not those of a benchmark"),
+        ('{"sets": [{"name": "first"}]}', "they are not those of a benchmark"),
+        ("[1]", "they are not those of a benchmark"),
+        ('{"sets": ', "cannot be read"),
+    ],
+)
+def test_results_of_something_else_are_refused_before_anything_is_trained_and_stay(
+    raw: Path, tmp_path: Path, content: str, said: str
+) -> None:
+    path, results = written(tmp_path, raw), tmp_path / "results.json"
+    results.write_text(content)
+    for more in ((), ("--told-again",)):
+        told = refused(path, "--executor", "serial", *more)
+        assert f"results {results}: {said}" in told
+        assert "Give --out another folder" in told
+    assert results.read_text() == content
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_trained(raw: Path, tmp_path: Path) -> None:
+    place = tmp_path / "taken"
+    place.write_text("")
+    assert f"error: {place}: File exists" in refused(
+        written(tmp_path, raw), "--out", str(place), "--executor", "serial"
+    )
+    assert not (tmp_path / "artifacts").exists()
 
 
 def test_how_settings_came_about_is_told(raw: Path, tmp_path: Path) -> None:
