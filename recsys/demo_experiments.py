@@ -58,7 +58,7 @@ def _asked(plan: Plan) -> str:
     members = ", ".join(f"{name} is {' and '.join(one.without)}" for name, one in settings.components.items())
     return (
         f"A fusion without each of its members in turn: {members}. Measured on the {settings.part} part, trained with "
-        f"{len(settings.seeds)} seeds; chosen before: {settings.chosen}."
+        f"{len(settings.seeds)} seeds. Chosen before: {settings.chosen}."
     )
 
 

@@ -42,7 +42,9 @@ class SetSettings(Settings):
 class BenchmarkSettings(Settings):
     """Section ``[benchmark]``: data sets, from cheap to costly, and the budget."""
 
-    sets: tuple[SetSettings, ...] = Field(min_length=1, description="Data sets in their splits.")
+    sets: tuple[SetSettings, ...] = Field(
+        min_length=1, description="Data sets in their splits: see recsys doctor --settings benchmark.sets."
+    )
     trials: int = Field(8, ge=1, description="Trials of each ranker on validation: all have the same budget.")
     seeds: tuple[int, ...] = Field(
         (0, 1, 2), min_length=1, description="Of training what was chosen; where two change nothing, no more."
