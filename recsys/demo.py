@@ -16,7 +16,7 @@ from recsys.comparison import Comparison, best_on_validation
 from recsys.core.config import make_settings
 from recsys.core.runtime import stopwatch, to_stderr
 from recsys.demo_answers import served_section, visual_section
-from recsys.demo_experiments import ablation_section, tuning_section
+from recsys.demo_experiments import ablation_section, elsewhere_section, tuning_section
 from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import RecommendedList, Section
 from recsys.graph.item_graph import knn_graph
@@ -38,8 +38,8 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
 
     Steps: tables, split, text vectors, every ranker of the file, test metrics with intervals, lists with reasons
     for a user and for a newcomer, items found by words, what the texts were worth, the user's profile, read and edited,
-    an item drawn for the user, what a served newcomer gets from like to like, settings searched for on validation, and
-    components of a fusion switched off. What was made is reused.
+    an item drawn for the user, what a served newcomer gets from like to like, settings searched for on validation,
+    components of a fusion switched off, and where to find the rest. What was made is reused.
     """
     plan = tomllib.loads(resources.files("recsys").joinpath("demo.toml").read_text(encoding="utf-8"))
     parts = ("rankers", "people", "search", "knockout", "visual", "served")
@@ -49,17 +49,18 @@ def run_demo(artifacts: Path, *, quiet: bool = False) -> Path:
     workflow = Workflow(config, progress=shown, log=(lambda message: None) if quiet else to_stderr)
     with stopwatch() as times:
         comparison = _measure(workflow, wanted)
-        print(comparison.to_text() + "\n")
+        print(f"{comparison.to_text()}\n{_reference_told(comparison)}\n")
         lists, model = _lists(workflow, comparison, people)
         sections = [_knockouts(comparison, **knockout), _text_section(workflow, model, people["liked"])]
         sections.append(_search_section(workflow, **words))
         sections += _profile_sections(workflow, comparison, people["user"], people["edits"])
         sections.append(visual_section(workflow, people["user"], **visual))
         sections.append(served_section(workflow, comparison, **served))
-        sections += [tuning_section(workflow), ablation_section(artifacts)]
+        sections += [tuning_section(workflow), ablation_section(artifacts), elsewhere_section()]
     report = build_report(
         comparison, "MovieLens 100K: which ranker, and what people get", lists=lists, sections=sections
     )
+    report = replace(report, summary=[*report.summary, _reference_told(comparison)])
     workflow.run.log(f"all steps took {times['wall_s']:.0f} s")
     return write_report(report, artifacts / REPORT)
 
@@ -73,6 +74,14 @@ def _measure(workflow: Workflow, wanted: list[dict[str, Any]]) -> Comparison:
     single = [artifact for artifact, ranker in zip(trained, wanted, strict=True) if "members" not in ranker]
     reference = best_on_validation(single, workflow.config.evaluation.metric) or single[0]
     return Comparison.from_artifacts(workflow, trained, made, "test", reference.manifest["name"])
+
+
+def _reference_told(comparison: Comparison) -> str:
+    """Say why differences are from this ranker: a fusion is asked what it adds to the best that it could be made of."""
+    return (
+        f"All are compared with {comparison.reference}: of the rankers that are no fusion it was the best on "
+        "validation, so that what a fusion adds is seen."
+    )
 
 
 def _lists(
@@ -142,7 +151,11 @@ def _profile_sections(
         [str(line.place or "out"), str(line.was or "new"), ", ".join(line.because), line.title]
         for line in (*changed.now, *changed.went)
     ]
-    told = f"The list of {changed.ranker} after: {'; '.join(edits)}. By hand: recsys profile {user} --edit …"
+    told = (
+        f"The list of {changed.ranker} after: {'; '.join(edits)}. “Was” is the place before the edits, in a list that "
+        "leaves out all that the user took; the list further up was made without the test part, to see whether its "
+        f"items are found, so the two differ. By hand: recsys profile {user} --edit …"
+    )
     return [read, Section("The list after edits of the profile", told, (["place", "was", "because of", "item"], lines))]
 
 

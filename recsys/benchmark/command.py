@@ -26,10 +26,13 @@ def run_benchmark(
 
     Raises:
         RecsysError: a mistake in the settings, data or a library's environment that is not there.
+        OSError: the folder cannot be made.
     """
     asked = named(contests, only)
     if readme:
         check_readme(readme)
+    read_results(folder)  # those of something else, or none that can be read, are told before hours are spent
+    folder.mkdir(parents=True, exist_ok=True)
     require_peers(asked)
     sets: list[dict[str, Any]] = []
     with executor:

@@ -9,20 +9,24 @@ from recsys.benchmark.reading import Outcome, best_of_family, best_single, diffe
 from recsys.benchmark.settings import OURS, RECBOLE
 from recsys.core.errors import ConfigError
 from recsys.evaluation.wording import NOTHING, duration, fixed, p_value
+from recsys.tuning.proposing import drawn
+from recsys.tuning.searchfile import TuneSettings
 
 BEGIN, END = "<!-- benchmark: written by recsys benchmark -->", "<!-- benchmark: end -->"
 REPORT = "report.md"
 LIBRARIES = (RECBOLE, "implicit", "Cornac", "LensKit")
 HOW = """\
 Every ranker's settings were chosen on validation, with the same number of trials (or all points of its grid where it
-has no more); what was chosen was trained with each seed, as long as seeds change anything, and measured on test once,
-by one evaluator: full ranking, items known of a user left out, means and {level} bootstrap intervals over users. A
-figure over several seeds is each user's mean; ± is their standard deviation. The best peer is the one with the highest
-figure on test, so that whatever luck lies in that choice is the peer's; ours is the one that is best on validation.
-Differences are paired over users, p is Holm's over all rankers of the table. Seconds are CPU seconds of one fit on one
-thread, members of a fusion included; other libraries' without start and hand-over. Users whom a ranker cannot know are
-shown what is most popular in train, whosever ranker it is. A fusion also learns how much to trust its members on
-validation; its figure there is cross-fitted."""
+has no more). Of a larger grid, points are drawn at random for the first {drawn} trials of a ranker (unless its search
+says otherwise), so that a smaller budget is random search; Optuna's TPE proposes after that. What was chosen was
+trained with each seed, as long as seeds change anything, and measured on test once, by one evaluator: full ranking,
+items known of a user left out, means and {level} bootstrap intervals over users. A figure over several seeds is each
+user's mean; ± is their standard deviation. The best peer is the one with the highest figure on test, so that whatever
+luck lies in that choice is the peer's; ours is the one that is best on validation. Differences are paired over users,
+p is Holm's over all rankers of the table. Seconds are CPU seconds of one fit on one thread, members of a fusion
+included; other libraries' without start and hand-over. Users whom a ranker cannot know are shown what is most popular
+in train, whosever ranker it is. A fusion also learns how much to trust its members on validation; its figure there is
+cross-fitted."""
 
 
 def write_report(sets: Sequence[Outcome], missing: Sequence[str], folder: Path) -> Path:
@@ -34,7 +38,8 @@ def write_report(sets: Sequence[Outcome], missing: Sequence[str], folder: Path) 
         folder: where.
     """
     level = f"{100 * sets[0]['level']:.6g} %" if sets else "95 %"
-    lines = ["# Benchmark", "", HOW.format(level=level), "", *(f"- {line}" for line in standings(sets)), ""]
+    how = HOW.format(level=level, drawn=drawn(TuneSettings()))
+    lines = ["# Benchmark", "", how, "", *(f"- {line}" for line in standings(sets)), ""]
     lines += [f"Not measured yet: {'; '.join(missing)}.", ""] if missing else []
     for one in sets:
         lines += _section(one)
@@ -45,10 +50,28 @@ def write_report(sets: Sequence[Outcome], missing: Sequence[str], folder: Path) 
 def standings(sets: Sequence[Outcome]) -> list[str]:
     """Return in words where ours is ahead of the best peer, level and behind, and where our best single ranker is."""
     told = {"ahead": "Ahead of the best peer", "level": "Level (no difference shown)", "behind": "Behind the best peer"}
-    found = [f"{words}: {_those(sets, standing, _ours)}." for standing, words in told.items()]
-    return found + [
-        f"No fusion, {words.lower()}: {_those(sets, standing, _single)}." for standing, words in told.items()
-    ]
+    lines = []
+    if _compared(sets, _ours):
+        lines += [f"{words}: {_those(sets, standing, _ours)}." for standing, words in told.items()]
+    if _compared(sets, _single):
+        lines += [f"No fusion, {words.lower()}: {_those(sets, standing, _single)}." for standing, words in told.items()]
+    return lines + _not_compared(sets)
+
+
+def _compared(sets: Sequence[Outcome], who: Callable[[Outcome], str | None]) -> bool:
+    """Return whether there is a difference to the best peer on any data set."""
+    return any(difference_of(one, who(one)) for one in sets)
+
+
+def _not_compared(sets: Sequence[Outcome]) -> list[str]:
+    """Return in words where nothing can be said, so that it does not pass for a place where ours is not behind."""
+    found: dict[str, list[str]] = {}
+    for one in sets:
+        missing = "No peer" if one["best_peer"] is None else "None of ours" if _ours(one) is None else None
+        missing = missing or ("None of ours that is no fusion" if _single(one) is None else None)
+        if missing:
+            found.setdefault(missing, []).append(one["title"])
+    return [f"{who} was measured on: {'; '.join(titles)}." for who, titles in found.items()]
 
 
 def _ours(one: Outcome) -> str | None:
@@ -93,7 +116,8 @@ def _section(one: Outcome) -> list[str]:
 
 def _table(one: Outcome) -> list[str]:
     shown, metric = one["shown"], one["metric"]
-    head = ["ranker", "whose", *shown, "±", "validation", "settings", "fit, CPU", f"minus {one['best_peer']}", "p"]
+    head = ["ranker", "whose", *shown, "±", "validation", "settings", "fit, CPU"]
+    head += [f"minus {one['best_peer']}", "p"] if one["best_peer"] else []
     rows = sorted((row for row in one["rankers"] if "test" in row), key=lambda row: -row["test"][metric])
     cells = [_row(one, row, shown) for row in rows]
     return [_line(head), _line(["---"] * len(head)), *map(_line, cells)]
@@ -107,8 +131,8 @@ def _row(one: Outcome, row: Outcome, shown: Sequence[str]) -> list[str]:
     name = f"**{row['name']}**" if row["name"] in (one["ours"], one["best_peer"]) else row["name"]
     return [
         name, row["family"], *figures, fixed(row["spread"]) if row["spread"] is not None else NOTHING,
-        fixed(row["valid"]), row["chosen"], duration(row["cost"]["fit_cpu_s"]), _gap(gap),
-        p_value(gap["p_holm"]) if gap else NOTHING,
+        fixed(row["valid"]), row["chosen"], duration(row["cost"]["fit_cpu_s"]),
+        *([_gap(gap), p_value(gap["p_holm"]) if gap else NOTHING] if one["best_peer"] else []),
     ]  # fmt: skip
 
 
@@ -183,11 +207,13 @@ def _figure(one: Outcome, row: Outcome | None) -> str:
 
 
 def _told(sets: Sequence[Outcome]) -> list[str]:
-    """Return in words where we are not ahead."""
+    """Return in words where we are not ahead, and where that cannot be known."""
     lines = []
     for start, who in (("Ours is", _ours), ("Without fusions ours is", _single)):
+        if not _compared(sets, who):
+            continue
         here = {standing: [one["title"] for one in sets if (gap := difference_of(one, who(one)))
                            and gap["standing"] == standing] for standing in ("behind", "level")}  # fmt: skip
         behind, level = ("; ".join(here[standing]) or "nowhere" for standing in ("behind", "level"))
         lines.append(f"{start} behind the best peer: {behind}; not ahead of it (no difference shown): {level}.")
-    return ["  \n".join(lines)]
+    return ["  \n".join([*lines, *_not_compared(sets)])]

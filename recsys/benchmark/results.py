@@ -25,14 +25,18 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     """Return the data sets of results.json in a folder; none where there is no such file.
 
     Raises:
-        ArtifactError: it cannot be read.
+        ArtifactError: it cannot be read, or is not a benchmark's.
     """
     path = folder / RESULTS
     try:
-        return list(json.loads(path.read_text(encoding="utf-8"))["sets"]) if path.is_file() else []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sets": []}
+    except (OSError, ValueError) as error:
         cause = f"cannot be read ({type(error).__name__}: {error})"
-        raise ArtifactError(f"results {path}", cause, "Remove it; what was trained is kept.") from None
+        raise ArtifactError(f"results {path}", cause, "Give --out another folder; what was trained is kept.") from None
+    sets = found.get("sets") if isinstance(found, dict) else None
+    if not isinstance(sets, list) or not all(isinstance(one, dict) and {"name", "mark"} <= one.keys() for one in sets):
+        raise ArtifactError(f"results {path}", "they are not those of a benchmark", "Give --out another folder.")
+    return sets
 
 
 def kept(contests: Sequence[Contest], sets: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -42,7 +42,9 @@ class SetSettings(Settings):
 class BenchmarkSettings(Settings):
     """Section ``[benchmark]``: data sets, from cheap to costly, and the budget."""
 
-    sets: tuple[SetSettings, ...] = Field(min_length=1, description="Data sets in their splits.")
+    sets: tuple[SetSettings, ...] = Field(
+        min_length=1, description="Data sets in their splits: see recsys doctor --settings benchmark.sets."
+    )
     trials: int = Field(8, ge=1, description="Trials of each ranker on validation: all have the same budget.")
     seeds: tuple[int, ...] = Field(
         (0, 1, 2), min_length=1, description="Of training what was chosen; where two change nothing, no more."
@@ -148,7 +150,10 @@ def _settings(section: Any) -> BenchmarkSettings:
     """Build the section, each data set by itself, so that a message names what it is about."""
     if not isinstance(section, Mapping) or not isinstance(section.get("sets"), list):
         raise ConfigError(f"setting {SECTION}.sets", "missing, or no list of tables", "Add [[benchmark.sets]] tables.")
-    parts = [make_settings(SetSettings, one, f"{SECTION}.sets[{place}]") for place, one in enumerate(section["sets"])]
+    parts = [
+        make_settings(SetSettings, one, f"{SECTION}.sets[{place}]", f"{SECTION}.sets")
+        for place, one in enumerate(section["sets"])
+    ]
     return make_settings(BenchmarkSettings, {**section, "sets": parts}, SECTION)
 
 

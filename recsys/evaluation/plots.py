@@ -19,6 +19,7 @@ from recsys.evaluation.svg import clean
 
 ROW, AXIS, LABEL = 44, 26, 26  # pixels of a forest row and of the axis below; letters of a label
 CURVE_HEIGHT, CURVE_TOP, PAD = 150, 20, 1.5
+CURVE_LEFT = 7  # per cent left free before a curve, for the labels of its ticks
 YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
 ARTICLES = {"a", "an", "and", "das", "der", "die", "la", "le", "les", "of", "the"}
 
@@ -115,14 +116,12 @@ def line_chart(
         return ""
     xs, ys = zip(*points, strict=True)
     ticks = nice_ticks(*(y_range or (min(ys), max(ys))), n=4)
-    across, up = _Across(min(xs), max(xs)), _Up(ticks[0], ticks[-1])
-    marks = [
-        draw_line("0%", up(tick), "100%", up(tick), "grid") + draw_text("0", up(tick) - 4, tick_label(tick, ticks))
-        for tick in ticks
-    ]
+    across, up = _Across(min(xs), max(xs), CURVE_LEFT), _Up(ticks[0], ticks[-1])
+    marks = [draw_line("0%", up(tick), "100%", up(tick), "grid") for tick in ticks]
     steps = itertools.pairwise(points)
     marks += [draw_line(across(x), up(y), across(x2), up(y2), "curve") for (x, y), (x2, y2) in steps]
-    marks.append(draw_text("0", CURVE_HEIGHT + 18, f"{x_name} {xs[0]:g}"))
+    marks += [draw_text("0", up(tick) - 4, tick_label(tick, ticks)) for tick in ticks]  # over the curve, if narrow
+    marks.append(draw_text(across(xs[0]), CURVE_HEIGHT + 18, f"{x_name} {xs[0]:g}"))
     if len(points) > 1:
         marks.append(draw_text("100%", CURVE_HEIGHT + 18, f"{xs[-1]:g}", anchor="end"))
     best = next((point for point in points if point[0] == best_x), None)
@@ -177,14 +176,14 @@ def initials(title: str) -> str:
 
 
 class _Across:
-    """Numbers to per cent of the width, ``PAD`` per cent left free at either side."""
+    """Numbers to per cent of the width, ``PAD`` per cent left free at either side, or more at the left."""
 
-    def __init__(self, low: float, high: float) -> None:
-        self.low, self.span = low, high - low
+    def __init__(self, low: float, high: float, left: float = PAD) -> None:
+        self.low, self.span, self.left = low, high - low, left
 
     def __call__(self, value: float) -> str:
         share = (value - self.low) / self.span if self.span else 0.5
-        return f"{PAD + share * (100 - 2 * PAD):.3f}%"
+        return f"{self.left + share * (100 - self.left - PAD):.3f}%"
 
 
 class _Up:

@@ -13,6 +13,7 @@ from recsys.evaluation.plots import draw_figure, draw_line, draw_text
 TOP, HEIGHT, BAR = 34, 210, 40  # pixels above the axes, down to their ends, and of a bar with its label
 EDGE = 7  # per cent left free at either side, for the labels of the outer axes
 LETTERS = 14  # of a tick
+LOG = " (log)"
 GOOD = 0.25  # share of the trials that are drawn as the best
 
 
@@ -63,7 +64,7 @@ def parallel_plot(scales: Sequence[Scale], paths: Sequence[Path], *, title: str,
             if y is not None and y2 is not None
         ]
     marks += [mark for axis, x in zip(axes, across, strict=True) for mark in axis.named(x)]  # words lie on lines
-    told = f"{len(paths)} trials across {', '.join(scale.name for scale in scales)}"
+    told = f"{len(paths)} trials across {', '.join(scale.name + LOG * scale.log for scale in scales)}"
     return draw_figure("parallel", HEIGHT + 30, key, title, told, marks)
 
 
@@ -102,7 +103,7 @@ class _Axis:
     def named(self, x: float) -> list[str]:
         """Return its name, and its ends or choices."""
         place = f"{x:.2f}%"
-        marks = [draw_text(place, 14, _short(self.scale.name, 2 * LETTERS), "name", "middle")]
+        marks = [draw_text(place, 14, _short(self.scale.name, 2 * LETTERS) + LOG * self.scale.log, "name", "middle")]
         if self.choices:
             return marks + [
                 draw_text(place, (self(one) or 0) + 4, _short(str(one)), anchor="middle") for one in self.choices

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,15 +15,17 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 
 from recsys.console import columns
-from recsys.core.artifact import commit, versions, write_json
+from recsys.core.artifact import commit, file_hash, versions, write_json
 from recsys.core.errors import RankerError
 from recsys.core.tomltext import to_toml
 from recsys.evaluation.wording import duration, fixed
+from recsys.tuning.proposing import drawn
 from recsys.tuning.rounds import Trial, Tuning, best_of
 from recsys.tuning.space import Space
 
+TRIALS = "trials.json"
 TOP_SHARE = 0.25  # importance: what it takes to be among this part of the trials
-FEWEST = 8  # trials below which nothing is said about importance
+FEWEST, ENOUGH = 8, 20  # complete trials below which nothing is said about importance, or only as a hint
 NEAR = 0.02  # part of a range from its end that counts as the end
 
 
@@ -62,8 +65,16 @@ class Tuned:
         found = {space.label: self._importance(space) for space in self.spaces}
         return {label: shares for label, shares in found.items() if shares}
 
+    def rests_on(self, label: str) -> str:
+        """Return in words what importance rests on: with few trials another seed may well say otherwise."""
+        n = len(self._whole(label))
+        return f"{n} complete trials" + (": a rough hint" if n < ENOUGH else "")
+
+    def _whole(self, label: str) -> list[Trial]:
+        return [trial for trial in self.trials[label] if trial.value is not None]
+
     def _importance(self, space: Space) -> dict[str, float]:
-        whole = [trial for trial in self.trials[space.label] if trial.value is not None]
+        whole = self._whole(space.label)
         if len(space.axes) < 2 or len(whole) < FEWEST or len({trial.value for trial in whole}) < 2:
             return {}
         study = optuna.create_study(direction="maximize")
@@ -107,10 +118,20 @@ class Tuned:
             "settings": _settings(best) if best else "none ended well",
         }
 
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return the same as text: a head, and the cells of each row."""
+        rows = self.rows()
+        cells = [
+            [fixed(value) if value is None or isinstance(value, float) else str(value) for value in row.values()]
+            for row in rows
+        ]
+        return list(rows[0]), cells
+
     def notes(self) -> Iterator[str]:
-        """Yield what a reader must know: the budget, and best values at the end of a range."""
+        """Yield what a reader must know: the budget, who proposed, and best values at the end of a range."""
         budget = self.tuning.settings.trials
         yield f"Every ranker had the same budget: {budget} trials" + self._exhausted()
+        yield from self._proposed()
         for space in self.spaces:
             best = self.tuning.best(space)
             for axis in space.axes if best else ():
@@ -121,6 +142,18 @@ class Tuned:
     def _exhausted(self) -> str:
         small = [space.label for space in self.spaces if space.size <= self.tuning.settings.trials]
         return f", or all its points where it has no more ({', '.join(small)})." if small else "."
+
+    def _proposed(self) -> Iterator[str]:
+        """Yield who chose the points, unless all were tried."""
+        settings, n = self.tuning.settings, drawn(self.tuning.settings)
+        if all(space.size <= settings.trials for space in self.spaces):
+            return
+        if settings.sampler == "random":
+            yield "Points were drawn at random."
+        elif settings.trials <= n:
+            yield f"Points were drawn at random: TPE would propose after {n} trials of a ranker (startup, together)."
+        else:
+            yield f"The first {n} points of a ranker were drawn at random, then TPE proposed."
 
     def to_text(self) -> str:
         return "\n".join([columns(self.rows()), self.verdict, *(f"note: {note}" for note in self.notes())])
@@ -146,35 +179,53 @@ class Tuned:
     # -- files ---------------------------------------------------------------------------------------------------
 
     def write(self, folder: Path) -> list[Path]:
-        """Write trials.json, best.toml, a file for the best of each ranker, report.md and plots.html; return them."""
+        """Write trials.json, best.toml, a file for the best of each ranker, report.md and plots.html; return them.
+
+        Files of a search before that this one does not have are removed, unless somebody changed them.
+        """
         from recsys.tuning.page import page
 
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "trials.json", self.to_dict())
         texts = {"best.toml": self.toml(self.best), "report.md": self.markdown(), "plots.html": page(self)}
         for space in self.spaces:
             if best := self.tuning.best(space):
                 texts[f"best-{_slug(space.label)}.toml"] = self.toml(best)
+        for path in _left(folder, texts):
+            self.tuning.workflow.run.log(f"removed {path}: of a search before, without a ranker of this one")
+            path.unlink()
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        return [folder / name for name in ("trials.json", *texts)]
+        written = {name: file_hash(folder / name) for name in texts}
+        write_json(folder / TRIALS, self.to_dict() | {"written": written})
+        return [folder / name for name in (TRIALS, *texts)]
 
     def toml(self, trial: Trial) -> str:
         """Return a whole run that trains a trial's settings: ``recsys train -c`` finds its very artifact."""
         config = self.tuning.workflow.config.model_dump(mode="json") | {"ranker": dict(trial.settings)}
         said = f"{self.tuning.metric} {fixed(trial.value)} on validation"
-        return f"# Trial {trial.number + 1} of {trial.ranker}, chosen by recsys tune: {said}.\n{to_toml(config)}"
+        which = f"number {trial.number} of {trial.ranker} in {TRIALS}"
+        return f"# Trial {which}, chosen by recsys tune: {said}.\n{to_toml(config)}"
 
     def markdown(self) -> str:
-        rows = self.rows()
-        lines = ["# Settings chosen on validation", "", f"**{self.verdict}**", "", _table(rows), ""]
+        lines = ["# Settings chosen on validation", "", f"**{self.verdict}**", "", _table(*self.table()), ""]
         lines += [f"- {note}" for note in self.notes()]
         for label, shares in self.importance.items():
             told = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-            lines.append(f"- What decided whether {label} was among its best quarter (shares of 1): {told}.")
+            what = f"- What decided whether {label} was among its best quarter (shares of 1; {self.rests_on(label)})"
+            lines.append(f"{what}: {told}.")
         spent = duration(sum(trial.seconds for trials in self.trials.values() for trial in trials))
         made = f"{datetime.now(UTC):%Y-%m-%d}, {commit()}"
         return "\n".join([*lines, "", f"{made}; {spent} of training in all. Plots: plots.html.", ""])
+
+
+def _left(folder: Path, names: Collection[str]) -> list[Path]:
+    """Return the bests of rankers besides these that the search before wrote into a folder and nobody changed."""
+    try:
+        before = json.loads((folder / TRIALS).read_text(encoding="utf-8")).get("written", {})
+    except (OSError, ValueError, AttributeError):
+        return []
+    others = [path for path in sorted(folder.glob("best-*.toml")) if path.name not in names]
+    return [path for path in others if before.get(path.name) == file_hash(path)]
 
 
 def _settings(trial: Trial) -> str:
@@ -189,7 +240,6 @@ def _slug(label: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", label).strip("-")
 
 
-def _table(rows: list[Mapping[str, Any]]) -> str:
-    cells = [[fixed(value) if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
-    head = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-    return "\n".join([*head, *("| " + " | ".join(one.replace("|", "/") for one in row) + " |" for row in cells)])
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(one.replace("|", "/") for one in row) + " |" for row in rows)])

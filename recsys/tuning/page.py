@@ -41,7 +41,8 @@ def _section(tuned: Tuned, space: Space, place: int) -> str:
             )
         )
     if shares := tuned.importance.get(space.label):
-        said = "What decided whether a trial was among the best quarter (PED-ANOVA; shares of 1)."
+        rests = tuned.rests_on(space.label)
+        said = f"What decided whether a trial was among the best quarter (PED-ANOVA; shares of 1; {rests})."
         figures.append((said, importance_plot(shares, title=f"Importance, {space.label}", key=f"importance-{place}")))
     if len(values) > 1:
         points = [(float(n), best) for n, best in enumerate(itertools.accumulate(values, max), 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,11 @@ from recsys.tuning.searchfile import TuneSettings
 from recsys.tuning.space import Space
 
 AGAIN = 20  # times that a sampler may propose what was tried already, before it is let
+
+
+def drawn(settings: TuneSettings) -> int:
+    """Return after how many trials of a ranker tpe proposes: whole rounds, later where some of them fail."""
+    return settings.together * math.ceil(settings.startup / settings.together)
 
 
 def propose(

@@ -199,15 +199,18 @@ def _waves(spaces: Sequence[Space]) -> Iterator[list[Space]]:
 
 
 def alone(folder: Path) -> FileLock:
-    """Return a lock on an output folder, taken.
+    """Return a lock on an output folder, made if it is not there, and taken.
 
     Raises:
         ConfigError: another process has it.
+        OSError: it cannot be made, or not written into.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ConfigError(f"folder {folder}", "another search writes into it", "Choose another --out.") from None
+        raise ConfigError(
+            f"folder {folder}", "another search writes into it", "Let it end first, or choose another."
+        ) from None
     return lock

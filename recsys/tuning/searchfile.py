@@ -26,10 +26,16 @@ class TuneSettings(Settings):
     """Table ``[tune]`` of search.toml: how a search goes; the number of workers changes nothing of it."""
 
     trials: int = Field(30, ge=1, description="Trials of each ranker: all have the same budget.")
-    sampler: Literal["tpe", "random"] = Field("tpe", description="Who proposes; small spaces are tried out whole.")
-    startup: int = Field(10, ge=1, description="Random trials of a ranker before tpe learns from them.")
+    sampler: Literal["tpe", "random"] = Field(
+        "tpe", description="tpe or random: who proposes; small spaces are tried out whole."
+    )
+    startup: int = Field(
+        10, ge=1, description="Random trials of a ranker before tpe learns from them: up to the end of their round."
+    )
     together: int = Field(4, ge=1, description="Trials proposed at once, from earlier rounds alone; not below workers.")
-    pruner: Literal["median", "halving", "none"] = Field("median", description="Who stops trials that fall behind.")
+    pruner: Literal["median", "halving", "none"] = Field(
+        "median", description="median, halving or none: who stops trials that fall behind."
+    )
     warmup: int = Field(5, ge=1, description="Validations before a trial may be stopped.")
 
 
@@ -60,7 +66,7 @@ def read_search(path: Path, **settings: Any) -> Search:
     if not rankers or not all(isinstance(ranker, dict) for ranker in rankers):
         raise ConfigError(f"search {path}", "it names no rankers", "Add a [[rankers]] table with a name.")
     chosen = {**values.get("tune", {}), **{key: value for key, value in settings.items() if value is not None}}
-    made = make_settings(TuneSettings, chosen, f"tune ({path})")
+    made = make_settings(TuneSettings, chosen, f"tune ({path})", "tune")
     spaces: dict[str, Space] = {}
     for ranker in rankers:
         space = _space(ranker, path, spaces)

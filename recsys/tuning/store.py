@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from recsys.core.errors import ArtifactError, ConfigError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+
+RECORD = b'{"op_code":'  # how Optuna begins every line
 
 
 def open_storage(place: str | Path) -> BaseStorage:
@@ -33,11 +36,13 @@ def open_storage(place: str | Path) -> BaseStorage:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
+            _check_end(path)
+            found = optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(path)))
             _mend(path)
-        return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=_Lock(path)))
+        return found
     except OSError as error:
         raise ArtifactError(f"trials {path}", error.strerror or str(error), "Choose another --storage.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise ArtifactError(
             f"trials {path}", f"not a journal of Optuna ({error})", "Choose another --storage."
         ) from error
@@ -66,6 +71,20 @@ class _Lock(JournalFileOpenLock):
 
     def release(self) -> None:
         self._lock.release()
+
+
+def _check_end(path: Path) -> None:
+    """Refuse a file that does not end as a journal does; Optuna finds that out only once it has added to it.
+
+    Raises:
+        ValueError: its last line is no record, or if it was not written to its end, not the beginning of one.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    for line in lines[-2:]:
+        if not line.startswith(RECORD[: len(line)]):
+            raise ValueError("its last line is none of its records")
+        if line.endswith(b"\n"):
+            json.loads(line)
 
 
 def _mend(path: Path) -> None:

@@ -17,7 +17,7 @@ from recsys.benchmark.report import BEGIN, END, readme_block, standings, write_r
 from recsys.benchmark.results import read_results
 from recsys.benchmark.settings import Contest, family, read_benchmark
 from recsys.cli import main
-from recsys.core.errors import ArtifactError, ConfigError
+from recsys.core.errors import ConfigError
 from recsys.executing import Serial
 from recsys.rankers.peers import process
 from recsys.rankers.peers.process import PeerError
@@ -230,6 +230,38 @@ def test_the_report_has_a_table_a_data_set(whole: Path) -> None:
     assert len(rows) == 2 + 5 + 2 + 2  # heads and rules, five rankers, two
     assert "| by hand |" in text
     assert "Not measured yet" not in text
+    assert "drawn at random for the first 12 trials of a ranker" in text
+
+
+def test_where_no_peer_was_measured_nothing_is_said_of_being_ahead_or_behind(
+    whole: Path, raw: Path, tmp_path: Path
+) -> None:
+    alone = POPULAR.partition('[[rankers]]\nname = "peer"')[0]
+    (one,) = ran(written(tmp_path, raw, popular=alone), "second")
+    report = (tmp_path / "report.md").read_text()
+    for told in (report, "\n".join(standings([one])), readme_block([one])):
+        assert "No peer was measured on: The second." in told
+        assert "nowhere" not in told
+        assert "None" not in told
+    assert "| settings | fit, CPU |\n" in report
+    both = [first(whole), one]
+    assert standings(both)[-1] == "No peer was measured on: The second."
+    assert standings(both)[:-1] == standings(both[:1])
+    assert "Ours is behind the best peer: " in readme_block(both)
+
+
+def test_where_none_of_ours_was_measured_it_is_said() -> None:
+    peer = {"best_peer": "peer", "differences": [], "title": "Theirs", "ours": None} | outcome()
+    fused = {"name": "fused", "settings": {"members": [{"name": "ease"}]}}
+    gap = {"name": "fused", "standing": "ahead", "difference": 0.1, "low": 0.1, "high": 0.1}
+    fusion = outcome(fused) | {"best_peer": "peer", "ours": "fused", "title": "Fused", "metric": "m"}
+    assert standings([peer, fusion | {"differences": [gap]}]) == [
+        "Ahead of the best peer: Fused (fused against peer, m +0.1000 (+0.1000 to +0.1000)).",
+        "Level (no difference shown): nowhere.",
+        "Behind the best peer: nowhere.",
+        "None of ours was measured on: Theirs.",
+        "None of ours that is no fusion was measured on: Fused.",
+    ]
 
 
 def test_families() -> None:
@@ -405,6 +437,7 @@ def test_an_unknown_data_set_is_named(raw: Path, tmp_path: Path) -> None:
         ("[benchmark]\ntrials = 3\n", "Add [[benchmark.sets]] tables."),
         (BENCHMARK.replace("trials = 2", "trails = 2"), "Did you mean 'trials'?"),
         (BENCHMARK.replace('title = "The first"', 'titel = "The first"'), "setting benchmark.sets[0]"),
+        (BENCHMARK.replace("seeds = [0, 1]", "seeds = []"), "try: See: recsys doctor --settings benchmark.sets\n"),
         (BENCHMARK.replace('"second"', '"first"'), "'first' is there twice"),
         (BENCHMARK.replace("chosen = { popularity", "chosen = { popularitty"), "Did you mean 'popularity'?"),
         (BENCHMARK + '[benchmark.sets.more]\n', "setting benchmark.sets[1].more"),
@@ -420,10 +453,35 @@ def test_what_is_searched_was_not_chosen_elsewhere(raw: Path, tmp_path: Path) ->
     assert "regularisation of it is searched" in refused(written(tmp_path, raw, popular=text, config=config))
 
 
-def test_damaged_results_are_named(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_text('{"sets": ')
-    with pytest.raises(ArtifactError, match=r"results\.json"):
-        read_results(tmp_path)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"made": {}, "ablation": {}, "variants": []}', "they are not those of a benchmark"),
+        ('{"sets": [{"name": "first"}]}', "they are not those of a benchmark"),
+        ("[1]", "they are not those of a benchmark"),
+        ('{"sets": ', "cannot be read"),
+    ],
+)
+def test_results_of_something_else_are_refused_before_anything_is_trained_and_stay(
+    raw: Path, tmp_path: Path, content: str, said: str
+) -> None:
+    path, results = written(tmp_path, raw), tmp_path / "results.json"
+    results.write_text(content)
+    for more in ((), ("--told-again",)):
+        told = refused(path, "--executor", "serial", *more)
+        assert f"results {results}: {said}" in told
+        assert "Give --out another folder" in told
+    assert results.read_text() == content
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_trained(raw: Path, tmp_path: Path) -> None:
+    place = tmp_path / "taken"
+    place.write_text("")
+    assert f"error: {place}: File exists" in refused(
+        written(tmp_path, raw), "--out", str(place), "--executor", "serial"
+    )
+    assert not (tmp_path / "artifacts").exists()
 
 
 def test_how_settings_came_about_is_told(raw: Path, tmp_path: Path) -> None:

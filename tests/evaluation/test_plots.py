@@ -107,6 +107,16 @@ def test_curve_marks_the_best_epoch() -> None:
     assert svg.find("desc").text == "first: epoch 1, 0.1000; best: epoch 3, 0.3000; last: epoch 4, 0.2800"
 
 
+def test_no_curve_goes_through_the_labels_of_its_ticks() -> None:
+    svg = ElementTree.fromstring(line_chart([(1, 0.2012), (2, 0.2012), (3, 0.25)], title="t", key="c"))
+    kinds = [child.get("class") for child in svg]
+    last_line = max(place for place, kind in enumerate(kinds) if kind == "curve")
+    labels = [place for place, child in enumerate(svg) if child.get("class") == "tick" and child.get("x") == "0"]
+    assert labels
+    assert min(labels) > last_line  # where the page is narrow, they lie on top
+    assert per_cent(svg.find("line[@class='curve']"), "x1") >= 7
+
+
 def test_curves_on_one_scale_can_be_compared() -> None:
     low, high = ([(1, y), (2, y)] for y in (0.1, 0.2))
     heights = [

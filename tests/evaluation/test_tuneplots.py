@@ -24,6 +24,14 @@ def test_trials_go_from_axis_to_axis() -> None:
     assert (middle, HEIGHT) in lines(svg, "rest")  # 0.01 is half way on a logarithmic scale
 
 
+def test_a_logarithmic_axis_says_that_it_is_one() -> None:
+    scales = [Scale("rate", log=True), Scale("a" * 40, log=True), Scale("ndcg@20")]
+    svg = parallel_plot(scales, [Path((0.001, 1.0, 0.1))], title="t", key="k")
+    names = re.findall(r'<text class="name"[^>]*>([^<]*)</text>', svg)
+    assert names == ["rate (log)", "a" * 27 + "… (log)", "ndcg@20"]
+    assert "across rate (log), " in svg
+
+
 def test_a_stopped_trial_ends_before_the_last_axis() -> None:
     svg = parallel_plot(SCALES, [Path((0.001, "a", None)), Path((0.1, "b", 0.3))], title="t", key="k")
     assert len(lines(svg, "stopped")) == 1
