@@ -461,7 +461,9 @@ def show(artifact: str | None, artifacts: Path, verify: bool, as_json: bool) -> 
 
 @main.command()
 @click.option(
-    "--settings", help="Explain a section: data, split, items, evaluation, llm, visuals, judge, run, or ranker.NAME."
+    "--settings",
+    help="Explain a section: data, split, items, ranker.NAME, evaluation, llm, visuals, judge, run, "
+    "ablation, tune, benchmark.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(settings: str | None, as_json: bool) -> None:

@@ -66,6 +66,7 @@ def tune(
       recsys tune -c run.toml --out tuned --storage sqlite:///trials.db
       recsys train -c tuned/best.toml                          reads the artifact of the best trial
       recsys evaluate -c tuned/best.toml                       and this is the one look at test
+      recsys doctor --settings tune                            what [tune] in search.toml can set
     """
     from recsys.executing import make_executor
     from recsys.tuning.outcome import Tuned

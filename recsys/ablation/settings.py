@@ -48,12 +48,15 @@ class AblationSettings(Settings):
 
     components: dict[str, ComponentSettings] = Field(
         {},
-        description="By name: settings that switch it off, {without = MEMBER} or {modality = 'text', how = 'absent'}.",
+        description="By name: settings that switch it off, {without = MEMBER} or {modality = 'text', how = 'absent'}; "
+        "see recsys doctor --settings ablation.components.",
     )
     seeds: tuple[int, ...] = Field(
         (0, 1, 2, 3, 4), min_length=1, description="Of training; where two change nothing, the rest is not trained."
     )
-    variants: tuple[VariantSettings, ...] = Field((), description="Data sets or splits; none: the run as it is.")
+    variants: tuple[VariantSettings, ...] = Field(
+        (), description="Data sets or splits (ablation.variants); none: the run."
+    )
     pairs: bool = Field(False, description="Also switch off any two components at once.")
     metrics: tuple[str, ...] = Field((), description="Reported beside evaluation.metric [recall and mrr at its k].")
     part: Part = Field("test", description="What is measured on; settings are chosen on valid.")
@@ -67,6 +70,9 @@ class AblationSettings(Settings):
         return seeds
 
 
+PARTS: Mapping[str, type[Settings]] = {"components": ComponentSettings, "variants": VariantSettings}
+
+
 def ablation_of(values: Any) -> AblationSettings:
     """Build the section and the tables in it, each by itself, so that a message names the innermost.
 
@@ -78,17 +84,17 @@ def ablation_of(values: Any) -> AblationSettings:
     parts = dict(values)
     if isinstance(parts.get("components"), Mapping):
         parts["components"] = {
-            name: _part(ComponentSettings, {"set": value} if isinstance(value, list) else value, f"components.{name}")
+            name: _part("components", {"set": value} if isinstance(value, list) else value, f"components.{name}")
             for name, value in parts["components"].items()
         }
     if isinstance(parts.get("variants"), list):
         parts["variants"] = [
-            _part(VariantSettings, value, f"variants[{place}]") for place, value in enumerate(parts["variants"])
+            _part("variants", value, f"variants[{place}]") for place, value in enumerate(parts["variants"])
         ]
     return make_settings(AblationSettings, parts, SECTION)
 
 
-def _part(kind: type[Settings], value: Any, where: str) -> Settings:
+def _part(kind: str, value: Any, where: str) -> Settings:
     if not isinstance(value, Mapping):
         raise ConfigError(f"setting {SECTION}.{where}", f"{value!r} is no table", "Such as {modality = 'text'}.")
-    return make_settings(kind, value, f"{SECTION}.{where}")
+    return make_settings(PARTS[kind], value, f"{SECTION}.{where}", f"{SECTION}.{kind}")
