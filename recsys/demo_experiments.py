@@ -68,6 +68,9 @@ def elsewhere_section() -> Section:
         "The benchmark puts these rankers beside those of RecBole, implicit, Cornac and LensKit, all tuned alike on "
         "the same splits. It takes hours, and environments of its own. By hand: make peers, then recsys benchmark "
         "experiments/benchmark/config.toml.\n\n"
+        "More cores and machines share the work of encode, tune, ablate and benchmark (--workers, --executor ray), and "
+        "train one ranker together: recsys train --set ranker.name=sasrec --set ranker.devices=2, on a Ray cluster "
+        "with --executor ray.\n\n"
         "Tracking copies settings, learning curves and test metrics to TensorBoard or MLflow. By hand: recsys train "
         "--set run.track=tensorboard."
     )
