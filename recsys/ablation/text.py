@@ -15,6 +15,7 @@ from recsys.ablation.settings import SECTION
 from recsys.console import columns
 from recsys.core.artifact import write_json
 from recsys.core.errors import ConfigError
+from recsys.core.runtime import make_writable
 from recsys.evaluation.publish import write_report
 from recsys.evaluation.report import Report
 from recsys.evaluation.svg import printable
@@ -27,9 +28,8 @@ def claim(folder: Path) -> Path:
 
     Raises:
         ConfigError: its results.json is another's.
-        OSError: it cannot be made.
+        OSError: it cannot be made or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     kept = folder / RESULTS
     if kept.is_file():
         try:
@@ -40,7 +40,7 @@ def claim(folder: Path) -> Path:
             raise ConfigError(
                 f"file {kept}", "it is not an ablation's, and would be lost", "Give --out another folder."
             )
-    return folder
+    return make_writable(folder)
 
 
 def write_ablation(found: Ablation, folder: Path) -> list[Path]:

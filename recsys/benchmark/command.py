@@ -10,6 +10,7 @@ from recsys.benchmark.report import check_readme, standings, write_readme, write
 from recsys.benchmark.results import RESULTS, as_values, kept, read_results, write_results
 from recsys.benchmark.running import require_peers, run_contest
 from recsys.benchmark.settings import Contest, named
+from recsys.core.runtime import make_writable
 from recsys.executing import Executor
 
 
@@ -26,13 +27,13 @@ def run_benchmark(
 
     Raises:
         RecsysError: a mistake in the settings, data or a library's environment that is not there.
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be made or written.
     """
     asked = named(contests, only)
     if readme:
         check_readme(readme)
     read_results(folder)  # those of something else, or none that can be read, are told before hours are spent
-    folder.mkdir(parents=True, exist_ok=True)
+    make_writable(folder)
     require_peers(asked)
     sets: list[dict[str, Any]] = []
     with executor:
