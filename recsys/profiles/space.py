@@ -1,9 +1,11 @@
-"""Spaces that items lie in, and groups within them: truncated SVD, k-means, silhouette; seeded, numpy alone."""
+"""Spaces that items lie in, and groups within them: truncated SVD, k-means, silhouette; seeded."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import scipy.sparse as sp
+from scipy.sparse.linalg import aslinearoperator
 
 from recsys.core.values import Interactions
 from recsys.graph.interaction import normalise
@@ -17,11 +19,11 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def truncated_svd(matrix: np.ndarray | sp.csr_array, dim: int, rng: np.random.Generator) -> np.ndarray:
+def truncated_svd(matrix: Any, dim: int, rng: np.random.Generator) -> np.ndarray:
     """Return the right singular vectors times their values, float32 ``[n_columns, min(dim, rank)]``, strongest first.
 
     Args:
-        matrix: ``[n_rows, n_columns]``.
+        matrix: ``[n_rows, n_columns]``, dense, sparse, or an operator.
         dim: how many at most.
         rng: of the random projection.
     """
@@ -42,9 +44,17 @@ def truncated_svd(matrix: np.ndarray | sp.csr_array, dim: int, rng: np.random.Ge
 def item_factors(train: Interactions, dim: int, rng: np.random.Generator) -> np.ndarray:
     """Return where items lie by who took them, unit rows, float32 ``[n_items, <= dim]``; 0 for items never taken.
 
-    The first factor of the degree-normalised graph is popularity itself, and is left out.
+    A factor of the degree-normalised graph is popularity itself: the roots of the degrees, with singular value 1 (as
+    in correspondence analysis, Greenacre 1984). It is taken off beforehand, for where the graph falls into parts
+    others have that value, too, and the first one found would be any mixture of them.
     """
-    return unit_rows(truncated_svd(normalise(train.matrix), dim + 1, rng)[:, 1:])
+    user, item = (_unit(np.sqrt(counts)) for counts in (train.user_counts, train.item_counts))
+    popularity = aslinearoperator(user[:, None]) @ aslinearoperator(item[None, :])
+    return unit_rows(truncated_svd(aslinearoperator(normalise(train.matrix)) - popularity, dim, rng))
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
 def k_means(

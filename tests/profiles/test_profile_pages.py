@@ -11,6 +11,7 @@ from PIL import Image
 from profiles.made import statement
 from profiles.tastes import N_ITEMS, QUIET, SETTINGS, causes, history, made, make_world
 
+from recsys.core.values import Interactions
 from recsys.profiles.builder import ProfileBuilder
 from recsys.profiles.colours import pixels_of, to_hex, to_lab
 from recsys.profiles.concepts import ItemWorld
@@ -18,7 +19,7 @@ from recsys.profiles.naming import joined
 from recsys.profiles.page import profile_page, thumbnail
 from recsys.profiles.render import profile_text
 from recsys.profiles.schema import VisualTaste
-from recsys.profiles.space import k_means, silhouette, truncated_svd
+from recsys.profiles.space import item_factors, k_means, silhouette, truncated_svd
 
 VOID = {"meta", "img", "br", "line", "circle", "rect"}
 
@@ -131,6 +132,14 @@ def test_groups_and_factors_are_those_of_the_matrix() -> None:
     from sklearn.metrics import silhouette_score
 
     assert silhouette(distance, groups) == pytest.approx(silhouette_score(rows, groups), abs=1e-5)
+
+
+def test_popularity_is_left_out_of_the_factors_of_items_and_nothing_of_the_parts_of_the_graph() -> None:
+    """Four parts that no user links: popularity is one of four factors of equal weight, and only it may go."""
+    train = Interactions(*(rows.astype(np.int32) for rows in np.nonzero(np.kron(np.eye(4), np.ones((9, 6))))), 36, 24)
+    factors = item_factors(train, 8, np.random.default_rng(0))
+    assert factors.shape == (24, 3)
+    np.testing.assert_allclose(factors @ factors.T, np.kron(4 / 3 * np.eye(4) - 1 / 3, np.ones((6, 6))), atol=1e-5)
 
 
 def test_lists_are_joined_as_people_do() -> None:

@@ -121,7 +121,7 @@ def test_the_loss_is_infonce_over_the_matrix_without_what_users_took(world, lear
 
 
 def test_the_start_foretells_what_the_model_says_when_tokens_move_a_little(world) -> None:
-    made = soft(world, epochs=0, scales=(0.01,), evening=1e-3)
+    made = soft(world, epochs=0, scales=(0.003,), evening=1e-3)
     made.fit(world.train, ItemFeatures(), valid=None, run=Run())
     items, slopes = made._slopes(world.train, Run())
     histories = world.train.histories.take(np.arange(6))

@@ -57,7 +57,6 @@ class TestProfile(RankerContract):
     config: ClassVar[dict[str, Any]] = {
         "name": "profile", "contrast": {"least": 2}, "options": {"neighbourhoods": {"groups": 4}},
     }  # fmt: skip
-    least_recall = 0.6  # groups of so few items are not quite the blocks
 
 
 class TestIALS(RankerContract):
