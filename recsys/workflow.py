@@ -248,13 +248,15 @@ class Workflow:
             return load_ranker(self.train(member, knockout=knockout).path)
 
         def write(folder: Path) -> dict[str, Any]:
+            fit = self.elsewhere if self.elsewhere and learns_by_gradient(chosen) else _fit_here
+            if fit is _fit_here:
+                check_device(self.config.run.device)
             valid = make_validator(self.loaded_split, self.config.evaluation) if len(self.loaded_split.valid) else None
             run = replace(self.run.at(folder / "training"), fitted=fitted)
             if getattr(RANKERS.load(chosen["name"]), "reads_items", False):
                 run = replace(run, items=self.dataset.item_table)
             features = self.features(wanted, knockout) if uses_features(chosen) else ItemFeatures()
             valid = watch(valid, folder / "training") if watch and valid else valid
-            fit = self.elsewhere if self.elsewhere and learns_by_gradient(chosen) else self._fit
             forget_peak_memory()
             model, log = fit(chosen, self.loaded_split.train, features, valid=valid, run=run)
             if not isinstance(log, FitLog):
@@ -275,11 +277,6 @@ class Workflow:
         if tracking:
             tracking.training(made, self.split(), self.data())
         return made
-
-    def _fit(self, config: Mapping[str, Any], *data: Any, valid: Validator | None, run: Run) -> tuple[Ranker, FitLog]:
-        check_device(self.config.run.device)
-        model = make_ranker(config)
-        return model, model.fit(*data, valid=valid, run=run)
 
     @cached_property
     def tracking(self) -> Tracking | None:
@@ -400,6 +397,11 @@ class Workflow:
 
     def _of_this_split(self, trained: Artifact) -> bool:
         return any(parent["key"] == self.split().key for parent in trained.manifest["parents"])
+
+
+def _fit_here(config: Mapping[str, Any], *data: Any, valid: Validator | None, run: Run) -> tuple[Ranker, FitLog]:
+    model = make_ranker(config)
+    return model, model.fit(*data, valid=valid, run=run)
 
 
 def _clear_training(folder: Path) -> None:

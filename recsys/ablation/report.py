@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recsys.ablation.results import cost, made, spread, verdicts, weights
+from recsys.ablation.results import cost, made, spread, verdicts
 from recsys.ablation.running import INTACT, Ablation, VariantFound, lineage
 from recsys.evaluation.ablation import HARMS, HELPS
 from recsys.evaluation.ablation_plots import Bar, Point, curves_plot, pareto_plot, worth_plot
@@ -159,7 +159,7 @@ def _segment(name: str) -> str:
 
 def _weights_section(one: VariantFound, of: str) -> list[Section]:
     """Return what a fusion trusts its members with in each set; nothing for what is no fusion."""
-    told = weights(one)
+    told = one.weights
     if len(told.get(INTACT, {})) < 2:
         return []
     names = list(dict.fromkeys(name for row in told.values() for name in row))

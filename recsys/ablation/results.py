@@ -12,7 +12,6 @@ from recsys.ablation.running import INTACT, Ablation, Measured, VariantFound, li
 from recsys.ablation.settings import SECTION
 from recsys.core.artifact import command_line, commit, versions
 from recsys.evaluation.ablation_words import REMOVAL, overlap_sentence, sentence
-from recsys.knocking import told_weights
 
 ACTS = {"shuffled": "shuffling it", "noise": "noise in its place"}
 
@@ -44,7 +43,7 @@ def _variant(found: Ablation, one: VariantFound) -> dict[str, Any]:
         "sets": [_set(found, one, measured) for measured in one.measured],
         "worths": [asdict(row) | {"verdict": row.verdict(found.alpha)} for row in one.worths],
         "segments": [asdict(row) for row in one.segments],
-        "overlaps": [asdict(row) for row in one.overlaps], "weights": weights(one),
+        "overlaps": [asdict(row) for row in one.overlaps], "weights": one.weights,
         "verdicts": verdicts(found, one),
     }  # fmt: skip
 
@@ -105,14 +104,3 @@ def _act(found: Ablation, name: str) -> tuple[str, str]:
     if component.modality:
         return ACTS.get(component.how, REMOVAL), "it"
     return REMOVAL if component.without else "switching it off", "it"
-
-
-def weights(one: VariantFound) -> dict[str, dict[str, float]]:
-    """Return how much a fusion trusts its members, by set: means over seeds; nothing of what is no fusion."""
-    found = {}
-    for measured in one.measured:
-        told = [told_weights(trained) for trained in measured.trained]
-        names = dict.fromkeys(name for row in told for name in row)
-        if names:
-            found[measured.name] = {name: statistics.mean(row.get(name, 0.0) for row in told) for name in names}
-    return found

@@ -6,6 +6,7 @@ where it was. Cells are independent, so that an executor may work on several at 
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from recsys.evaluation.ablation import worths as tested
 from recsys.evaluation.knockout import reads
 from recsys.evaluation.result import Evaluation
 from recsys.executing import Executor
+from recsys.knocking import told_weights
 from recsys.rankers.store import STATE, uses_features
 from recsys.runconfig import RunConfig
 from recsys.workflow import Workflow
@@ -94,7 +96,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class VariantFound:
-    """What an ablation found on one data set and split."""
+    """What an ablation found on one data set and split.
+
+    ``weights`` are what a fusion trusts its members with, by set: means over seeds; nothing of what is no fusion.
+    """
 
     name: str
     workflow: Workflow
@@ -104,6 +109,7 @@ class VariantFound:
     segments: Sequence[SegmentWorth]
     overlaps: Sequence[Overlap]
     means: Mapping[str, Evaluation] = field(default_factory=dict)
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def measured(self) -> list[Measured]:
@@ -230,8 +236,18 @@ def _found(plan: Plan, workflow: Workflow, variant: str, done: Mapping[Any, Done
         tested(base, [means[one.name] for one in known], metric, by_seed=by_seed, **options),
         [row for one in known if len(one.off) == 1
          for row in worths_by_segment(base, means[one.name], metric, **options)],
-        overlaps(base, triples, metric, **options), means,
+        overlaps(base, triples, metric, **options), means, _weights(measured),
     )  # fmt: skip
+
+
+def _weights(measured: Sequence[Measured]) -> dict[str, dict[str, float]]:
+    found = {}
+    for one in measured:
+        told = [told_weights(trained) for trained in one.trained]
+        names = dict.fromkeys(name for row in told for name in row)
+        if names:
+            found[one.name] = {name: statistics.mean(row.get(name, 0.0) for row in told) for name in names}
+    return found
 
 
 def _measured(
