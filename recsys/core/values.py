@@ -57,12 +57,15 @@ class Tables:
         items: columns of ``ITEM_SCHEMA``; items without a row are added by canonicalisation.
         features: ready-made vectors by modality, ``"text"``, ``"image"``, ``"audio"``.
         counts: what the source dropped or changed while reading.
+        records: the interactions that the files hold, counted apart from the parser, less those that the source dropped
+            and counted; ``None``: the source has no files of rows. No other number of rows is accepted.
     """
 
     interactions: pl.LazyFrame
     items: pl.LazyFrame
     features: Mapping[str, RawFeatures] = field(default_factory=dict)
     counts: Sequence[Count] = ()
+    records: int | None = None
 
 
 class Vocabulary:

@@ -101,6 +101,11 @@ def read_rows(tables: Tables, name: str) -> Rows:
         frame = tables.interactions.select(columns).with_row_index("row").collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(name, "interactions", error) from error
+    if tables.records not in (None, len(frame)):
+        cause = f"{len(frame):,} interactions were read of {tables.records:,} that its files hold"
+        raise DataError(
+            f"data set {name!r}", cause, "Write the files as Parquet, and report them: the reader is at fault."
+        )
     if frame.is_empty():
         raise DataError(f"data set {name!r}", "the interaction table has no rows", "Check the source's files.")
     if "part" in frame.columns and (bad := ~frame["part"].is_between(0, 2).fill_null(False)).any():

@@ -62,7 +62,7 @@ BROKEN = {
                                    ["log.parquet, column 'timestamp'", "it holds List(Int64)", "numbers since 1970"]),
     "too many fields": ("log.csv", text(CSV + "u,a,4,1\nu,b,The Good, the Bad,4,1\n"), {},
                         ["log.csv, line 3", "6 fields where the header has 4", "Quote the values"]),
-    "open quote": ("log.csv", text(CSV + 'u,"a,4,1\nu,b,4,1\nu,c,4,1\n'), {}, ["log.csv, line", "opened quote"]),
+    "open quote": ("log.csv", text(CSV + 'u,"a,4\nu,b,4,1\nu,c,4,1\n'), {}, ["log.csv, line 2", "never closed"]),
     "latin-1": ("log.csv", text(CSV + "u,a,4,1\nu,café,4,1\n", "latin-1"), {},
                 ["log.csv, line 3", "byte 0xe9", "Save the file as UTF-8"]),
     "utf-16": ("log.csv", text(CSV + "u,a,4,1\n", "utf-16"), {}, ["log.csv", "UTF-16", "UTF-8"]),

@@ -12,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys.core.errors import DataError
+from recsys.core.runtime import Run
 from recsys.core.values import Count
 from recsys.data.reading.files import TABS, Layout
 from recsys.data.reading.tables import scan_table
+from recsys.data.sources.own import OwnTables
 
 TYPES = {"user": pl.String, "rating": pl.Float32, "time": pl.Int64}
 
@@ -81,7 +83,7 @@ def test_not_a_number_is_passed_on_to_be_counted(tmp_path: Path) -> None:
         ("user,rating,time\na,1,10\n,2,20\n", r"row 2: column 'user' is empty"),
         ("user,rating,time\na,1\n", r"row 1: column 'time' is empty"),
         ("user,rating,time\na,1,10\nb,2,20,30\n", r"row 2: has 4 columns where the file has 3"),
-        ("user,rating,time\na,1,10\n\"b,2,20\n", r"row 2"),
+        ("user,rating,time\na,1,10\n\"b,2\n", r"line 3: a quote is opened there and never closed"),
         (b"user,rating,time\na,1,10\nb\xff,2,20\n", r"row 2: is not UTF-8"),
         ("user,raiting,time\na,1,10\n", r"no column 'rating'. Did you mean 'raiting'"),
         ("user,rating,time,user\na,1,10,b\n", r"column 'user' twice"),
@@ -185,3 +187,10 @@ def test_any_text_gives_rows_or_an_error_that_names_the_file(tmp_path_factory, l
         if '"' not in text:  # else a row may span lines
             skipped = sum(count.rows for count in counts)
             assert len(frame) + skipped == len(text.removesuffix("\n").split("\n"))
+
+
+def test_a_key_that_comes_late_in_json_lines_is_read(tmp_path: Path) -> None:
+    first, last = '{"user_id": "u", "item_id": "a"}\n', '{"user_id": "u", "item_id": "b", "rating": 4}\n'
+    (tmp_path / "log.jsonl").write_text(first * 10_001 + last)
+    tables = OwnTables(OwnTables.Settings(interactions="log.jsonl")).tables(tmp_path, run=Run(log=lambda message: None))
+    assert tables.interactions.collect()["rating"].drop_nulls().to_list() == [4]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from recsys.core.errors import DataError
 from recsys.data.reading.files import CSV, Layout, kind_of, open_bytes
+from recsys.data.reading.repair import sound
 
 AGAIN = "It was not written or fetched whole: do that again."
 MAX_LINE = 16 * 2**20  # bytes; a longer line is read in pieces
@@ -135,31 +136,22 @@ def _other_shape(value: dict[str, Any], shape_of: dict[str, str]) -> Fault | Non
 
 
 def _cell_faults(path: Path, layout: Layout) -> Iterator[Place]:
-    """Yield (line, row, fault) of every row of cells; the header is row 0."""
-    csv.field_size_limit(MAX_LINE)
-    row = 0 if layout.names is None else 1
-    width = len(layout.names or ())
-    quoting = csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE
-    with open_bytes(path) as file:
-        rows = csv.reader(
-            map(decoded, file), delimiter=layout.separator, quotechar=layout.quote, quoting=quoting, strict=True
-        )
-        try:
-            for cells in rows:
-                width = width or len(cells)
-                yield rows.line_num, row, _too_wide(len(cells), width, layout)
-                row += width > 0  # blank lines before the header are not counted
-        except Fault as fault:
-            yield rows.line_num + 1, row, fault
-        except csv.Error as error:
-            # A quote that is never closed swallows the rest of the file, so the last line is where it shows.
-            yield rows.line_num, row, Fault(f"not CSV: {error}", "Look for an opened quote that is never closed.")
-
-
-def _too_wide(found: int, width: int, layout: Layout) -> Fault | None:
-    if found <= width:
-        return None
-    if layout.unit == "line":  # somebody's own table, whose delimiter is a setting
-        remedy = f"Quote the values that hold {layout.separator!r}, or set delimiter."
-        return Fault(f"{found} fields where the header has {width}", remedy)
-    return Fault(f"has {found} columns where the file has {width}", "Quote or remove the extra separators.")
+    """Yield (line, row, fault) of every record of cells; the header is row 0."""
+    try:
+        file = sound(path, layout)
+        path, layout = file.path, file.layout
+    except DAMAGE:
+        layout = replace(layout, quote=None)
+    row, line, record = (0 if layout.names is None else 1), 0, b""
+    with open_bytes(path) as lines:
+        for line, text in enumerate(lines, start=1):
+            record += text
+            if layout.quote and record.count(b'"') % 2:
+                continue  # it goes on
+            try:
+                decoded(record)
+                yield line, row, None
+            except Fault as fault:
+                yield line, row, fault
+            row += bool(row or record.strip())  # blank lines before the header are not counted
+            record = b""

@@ -10,6 +10,7 @@ from typing import BinaryIO, Literal
 
 from recsys.core.errors import DataError
 
+BOM = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
 Kind = Literal["csv", "json", "parquet"]
 KINDS: dict[str, Kind] = {
     ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json",
@@ -22,16 +23,18 @@ class Layout:
     """How the cells of a text table are told apart.
 
     Attributes:
-        separator: one byte.
+        separator: of any length; files whose separator has more than one byte are read slowly.
         quote: ``None`` where quotes are plain text.
+        tolerant: a quote that does not stand around a whole field is plain text; else it is refused.
         names: the columns of a file without a header; ``""`` skips one.
         unit: how the place of a fault is told: by lines as an editor counts them, or by rows after the header.
     """
 
     separator: str = ","
     quote: str | None = '"'
-    names: Sequence[str] | None = None
+    names: tuple[str, ...] | None = None
     unit: Literal["line", "row"] = "row"
+    tolerant: bool = True
 
 
 CSV = Layout()

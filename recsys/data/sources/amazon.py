@@ -57,22 +57,23 @@ class _Amazon:
         """Read the reviews (of which only who, what, rating and when is kept) and the meta file of one category."""
         category, path = self._reviews(raw)
         counts: list[Count] = []
-        frame = self._interactions(path, counts)
+        records: list[int] = []
+        frame = self._interactions(path, counts, records)
         meta = self._meta(raw, category)
         if meta is None:
             run.log(f"{raw} has no meta_{_plain(category)} file: items have no title, text or image")
-            return Tables(frame, no_items(), counts=counts)
+            return Tables(frame, no_items(), counts=counts, records=sum(records))
         table = read_meta(meta, self.edition, drop_bad=self.settings.bad_lines == "drop", counts=counts, run=run)
-        return Tables(frame, table, counts=counts)
+        return Tables(frame, table, counts=counts, records=sum(records))
 
-    def _interactions(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
+    def _interactions(self, path: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
         types = dict(zip(self.fields, _TYPES, strict=True))
         match = re.fullmatch(r"(.+)\.train(\.csv(?:\.gz)?)", path.name)
         if match is None:
-            return interactions(self._renamed(scan_table(path, types, counts=counts)))
+            return interactions(self._renamed(scan_table(path, types, counts=counts, records=records)))
         paths = [path.with_name(f"{match[1]}.{part}{match[2]}") for part in PARTS]
         missing = "All three of train, valid, test are needed."
-        tables = [scan_table(need(part_path, missing), types, counts=counts) for part_path in paths]
+        tables = [scan_table(need(part_path, missing), types, counts=counts, records=records) for part_path in paths]
         return pl.concat(of_part(self._renamed(table), part) for part, table in enumerate(tables))
 
     def _renamed(self, table: pl.LazyFrame) -> pl.LazyFrame:

@@ -46,15 +46,16 @@ class Atomic:
     def tables(self, raw: Path, *, run: Run) -> Tables:
         """Read the atomic files of ``raw``; token columns of ``.item`` become attributes ``column:token``."""
         counts: list[Count] = []
+        records: list[int] = []
         name = self.settings.name or _only_name(raw)
         whole = raw / f"{name}.inter"
         given = [raw / f"{name}.{part}.inter" for part in PARTS]
         if whole.is_file() or not any(path.is_file() for path in given):
-            frame = self._inter(need(whole, "Set the setting name to the stem of the files."), counts)
+            frame = self._inter(need(whole, "Set the setting name to the stem of the files."), counts, records)
             frame = interactions(frame)
         else:
             frame = pl.concat(
-                of_part(self._inter(path, counts), part) for part, path in enumerate(given) if path.is_file()
+                of_part(self._inter(path, counts, records), part) for part, path in enumerate(given) if path.is_file()
             )
         item_path = raw / f"{name}.item"
         table = self._items(item_path, counts) if item_path.is_file() else no_items()
@@ -62,9 +63,9 @@ class Atomic:
         if users.is_file():
             fields = typed_header(users)
             counts.append(Count("columns of the .user file not used", len(fields) - 1, example=", ".join(fields)))
-        return Tables(frame, table, counts=counts)
+        return Tables(frame, table, counts=counts, records=sum(records))
 
-    def _inter(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
+    def _inter(self, path: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
         chosen = self.settings
         fields = typed_header(path)
         for wanted in (chosen.user_field, chosen.item_field):
@@ -77,7 +78,7 @@ class Atomic:
         have = {field: canonical[field] for field in fields if field in canonical}
         types = {f"{field}:{fields[field]}": dtype for field, (_, dtype) in have.items()}
         optional = [f"{field}:{fields[field]}" for field, (name, _) in have.items() if name in ("rating", "timestamp")]
-        frame = scan_table(path, types, TABS, optional=optional, counts=counts)
+        frame = scan_table(path, types, TABS, optional=optional, counts=counts, records=records)
         return frame.rename({f"{field}:{fields[field]}": name for field, (name, _) in have.items()})
 
     def _items(self, path: Path, counts: list[Count]) -> pl.LazyFrame:

@@ -46,12 +46,13 @@ class MMRec:
         types = {
             "userID": pl.String, "itemID": pl.String, "rating": pl.Float32, "timestamp": pl.Int64, "x_label": pl.Int64,
         }  # fmt: skip
-        frame = scan_table(path, types, TABS, optional=("rating", "timestamp"), counts=counts)
+        records: list[int] = []
+        frame = scan_table(path, types, TABS, optional=("rating", "timestamp"), counts=counts, records=records)
         frame = frame.with_columns(part_of(frame, "x_label", path))
         frame = interactions(frame.rename({"userID": "user_id", "itemID": "item_id"}), "part")
         has_features = any(raw.glob("*_feat.npy"))
         features = find_features(raw, last_number(frame, path) + 1) if has_features else {}
-        return Tables(frame, self._items(raw, counts), features, counts)
+        return Tables(frame, self._items(raw, counts), features, counts, sum(records))
 
     def _inter_path(self, raw: Path) -> Path:
         if self.settings.name:

@@ -45,13 +45,14 @@ class MMSSL:
     def tables(self, raw: Path, *, run: Run) -> Tables:
         """Read the three parts, the item table and the features of ``raw``."""
         counts: list[Count] = []
+        records: list[int] = []
         paths = [pick(raw, *names) for names in _FILES]
         if paths[0] is None:
             raise _missing(raw)
         frames = []
         for part, path in enumerate(paths):
             if path is not None:
-                frame = _tsv(path, counts) if path.suffix == ".tsv" else _json(path)
+                frame = _tsv(path, counts, records) if path.suffix == ".tsv" else _json(path, records)
                 frames.append(of_part(frame, part))
             else:
                 run.log(f"{raw} has none of {', '.join(_FILES[part])}: that part is empty")
@@ -61,7 +62,8 @@ class MMSSL:
         table = raw / (self.settings.items or "items.csv")
         if self.settings.items:
             need(table, "Mend the setting items, or leave it out.")
-        return Tables(frame, read_items(table, counts=counts) if table.is_file() else no_items(), features, counts)
+        items = read_items(table, counts=counts) if table.is_file() else no_items()
+        return Tables(frame, items, features, counts, sum(records))
 
 
 def _missing(raw: Path) -> DataError:
@@ -78,12 +80,12 @@ def _missing(raw: Path) -> DataError:
     )
 
 
-def _tsv(path: Path, counts: list[Count]) -> pl.LazyFrame:
-    frame = scan_table(path, {"user": pl.String, "item": pl.String}, TABS, counts=counts)
+def _tsv(path: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
+    frame = scan_table(path, {"user": pl.String, "item": pl.String}, TABS, counts=counts, records=records)
     return frame.rename({"user": "user_id", "item": "item_id"})
 
 
-def _json(path: Path) -> pl.LazyFrame:
+def _json(path: Path, records: list[int]) -> pl.LazyFrame:
     remedy = 'It must be {"user": [item, item, …], …}.'
     try:
         table: Any = json.loads(need(path, remedy).read_text(encoding="utf-8"))
@@ -96,6 +98,7 @@ def _json(path: Path) -> pl.LazyFrame:
         if not plain:
             raise DataError(f"file {path}, user {user!r}", "has no list of items", remedy)
     lists = [[str(item) for item in row] for row in table.values()]
+    records.append(sum(map(len, lists)))
     schema = {"user_id": pl.String, "item_id": pl.List(pl.String)}
     frame = pl.LazyFrame({"user_id": list(table), "item_id": lists}, schema=schema)
     return frame.filter(pl.col("item_id").list.len() > 0).explode("item_id")  # an empty list is a user without any

@@ -62,16 +62,17 @@ class MovieLens:
             remedy = f"Fetch {self.archive.url} and unpack it there (recsys data --help)."
             raise DataError(f"file {raw / 'ratings.csv'}", "is not there", remedy)
         counts: list[Count] = []
+        records: list[int] = []
         if (folder / "ratings.csv").is_file():
-            ratings, movies = _csv_ratings(folder, counts), _csv_movies(folder, counts)
+            ratings, movies = _csv_ratings(folder, counts, records), _csv_movies(folder, counts)
         else:
-            ratings, movies = _dat_ratings(folder, counts), _dat_movies(folder, self.encoding)
+            ratings, movies = _dat_ratings(folder, counts, records), _dat_movies(folder, self.encoding)
         movies = enriched(movies, raw, self.settings, counts)
         if self.settings.links:
             movies = _with_links(movies, folder, counts)
         if self.settings.tags:
             movies = _with_tags(movies, folder, self.encoding, self.settings.max_tags, counts)
-        return Tables(interactions(ratings), movie_items(movies), counts=counts)
+        return Tables(interactions(ratings), movie_items(movies), counts=counts, records=sum(records))
 
 
 class MovieLens1M(MovieLens):
@@ -130,9 +131,9 @@ def find_folder(raw: Path, inner: str, names: tuple[str, ...]) -> Path | None:
     return next((folder for folder in folders if pick(folder, *names)), None)
 
 
-def _csv_ratings(folder: Path, counts: list[Count]) -> pl.LazyFrame:
+def _csv_ratings(folder: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
     types = {"userId": pl.String, "movieId": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
-    table = scan_table(folder / "ratings.csv", types, counts=counts)
+    table = scan_table(folder / "ratings.csv", types, counts=counts, records=records)
     return table.rename({"userId": "user_id", "movieId": "item_id"})
 
 
@@ -143,11 +144,11 @@ def _csv_movies(folder: Path, counts: list[Count]) -> pl.LazyFrame:
     return table.select("title", genres, item_id="movieId", movie_id="movieId")
 
 
-def _dat_ratings(folder: Path, counts: list[Count]) -> pl.LazyFrame:
+def _dat_ratings(folder: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
     # "::" read as ":" with an empty column between: polars separates by one byte only, and this needs no rewrite.
     layout = Layout(":", quote=None, names=("user_id", "", "item_id", "", "rating", "", "timestamp"))
     types = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
-    return scan_table(folder / "ratings.dat", types, layout, counts=counts)
+    return scan_table(folder / "ratings.dat", types, layout, counts=counts, records=records)
 
 
 def _dat_movies(folder: Path, encoding: str) -> pl.LazyFrame:

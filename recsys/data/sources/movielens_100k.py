@@ -51,19 +51,20 @@ class MovieLens100K:
     def tables(self, raw: Path, *, run: Run) -> Tables:
         """Read u.data and u.item, or ml-100k.inter and ml-100k.item, in ``raw``; else the files inside recbole."""
         counts: list[Count] = []
+        records: list[int] = []
         folders = [raw, raw / "ml-100k", raw / "ml-100k" / "ml-100k"]
         own = next((folder for folder in folders if (folder / "u.data").is_file()), None)
         atomic = next((folder for folder in folders if (folder / "ml-100k.inter").is_file()), embedded_folder())
         if own is not None:
-            ratings, movies = _grouplens(own, counts)
+            ratings, movies = _grouplens(own, counts, records)
         elif atomic is not None:
-            ratings, movies = _atomic(atomic, counts)
+            ratings, movies = _atomic(atomic, counts, records)
         else:
             remedy = f"pip install recbole==1.2.1 brings them; or unpack {self.archive.url} into {raw}."
             raise DataError("the files of ml-100k", f"are neither in {raw} nor in an installed recbole", remedy)
         movies = enriched(self._with_movie_ids(movies, raw, counts), raw, self.settings, counts)
         ratings = self._with_part(interactions(ratings), raw)
-        return Tables(ratings, movie_items(movies), counts=counts)
+        return Tables(ratings, movie_items(movies), counts=counts, records=sum(records))
 
     def _with_movie_ids(self, movies: pl.LazyFrame, raw: Path, counts: list[Count]) -> pl.LazyFrame:
         path = chosen(raw, self.settings.movie_ids, "ml100k_to_movieId.csv", Path.is_file, "movie_ids")
@@ -102,11 +103,11 @@ def embedded_folder() -> Path | None:
     return None
 
 
-def _atomic(folder: Path, counts: list[Count]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+def _atomic(folder: Path, counts: list[Count], records: list[int]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     types = {
         "user_id:token": pl.String, "item_id:token": pl.String, "rating:float": pl.Float32, "timestamp:float": pl.Int64,
     }  # fmt: skip
-    ratings = scan_table(folder / "ml-100k.inter", types, TABS, counts=counts)
+    ratings = scan_table(folder / "ml-100k.inter", types, TABS, counts=counts, records=records)
     types = dict.fromkeys(
         ("item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"), pl.String
     )
@@ -119,9 +120,10 @@ def _atomic(folder: Path, counts: list[Count]) -> tuple[pl.LazyFrame, pl.LazyFra
     )
 
 
-def _grouplens(folder: Path, counts: list[Count]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+def _grouplens(folder: Path, counts: list[Count], records: list[int]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     types = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
-    ratings = scan_table(folder / "u.data", types, Layout("\t", quote=None, names=tuple(types)), counts=counts)
+    layout = Layout("\t", quote=None, names=tuple(types))
+    ratings = scan_table(folder / "u.data", types, layout, counts=counts, records=records)
     path = need(folder / "u.item", "Unpack the whole archive there.")
     rows = []
     for row, line in enumerate(path.read_bytes().decode("latin-1").split("\n"), start=1):

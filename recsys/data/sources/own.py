@@ -17,7 +17,8 @@ from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count, Tables
 from recsys.data import pictures
 from recsys.data.reading.cells import as_attributes, as_id, as_number, as_seconds, as_text, is_blank
 from recsys.data.reading.files import Layout, need, suffix_of
-from recsys.data.reading.tables import collect_table, open_table
+from recsys.data.reading.records import conserved
+from recsys.data.reading.tables import collect_table, n_records, open_table, refuse_twice, short_rows
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
 KNOWN = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl), each also as .gz, or Parquet (.parquet)"
@@ -62,7 +63,14 @@ class OwnTables:
         items: str | tuple[str, ...] = Field((), description="item files or patterns; none: ids are all there is")
         columns: InteractionColumns = Field(InteractionColumns(), description="columns of the interaction files")
         item_columns: ItemColumns = Field(ItemColumns(), description="columns of the item files")
-        delimiter: str = Field("auto", description="between CSV fields; auto: comma in .csv, tab in .tsv")
+        delimiter: str = Field(
+            "auto", min_length=1, description="between CSV fields, '::' for one; auto: comma in .csv, tab in .tsv"
+        )
+        quoting: Literal["auto", "standard", "literal"] = Field(
+            "auto",
+            description="quotes in CSV and TSV: standard (RFC 4180), literal (plain text), or auto: standard where they"
+            " stand around a whole field, else plain text",
+        )
         attribute_delimiter: str = Field("|", min_length=1, description="between the values of one attribute cell")
         timestamp_unit: TimestampUnit = Field("auto", description="unit of numeric times; auto: told by size")
         on_bad_rows: Literal["error", "drop"] = Field(
@@ -86,18 +94,27 @@ class OwnTables:
         """
         counts: list[Count] = []
         files = _files(raw, self.settings.interactions, "interactions")
-        interactions = pl.concat([self._interactions(path, counts) for path in files])
+        records: list[int] = []
+        interactions = pl.concat([self._interactions(path, counts, records) for path in files])
         items = pl.LazyFrame(schema=ITEM_SCHEMA)
         if item_files := _files(raw, self.settings.items, "items"):
-            items = pl.concat([self._items(path) for path in item_files]).lazy()
+            items = pl.concat([self._items(path, counts) for path in item_files]).lazy()
         items = self._with_pictures(items.collect(), raw, bool(item_files), counts)
         run.log(f"own: {len(files)} interaction file(s), {len(items):,} item rows")
-        return Tables(interactions, items.lazy(), counts=tuple(counts))
+        return Tables(interactions, items.lazy(), counts=tuple(counts), records=sum(records))
 
-    def _interactions(self, path: Path, counts: list[Count]) -> pl.LazyFrame:
+    def _interactions(self, path: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
         """One file as canonical columns, its numbers and dates checked in one pass."""
         names, layout = self.settings.columns, self._layout(path)
-        table = open_table(path, layout)
+        hoped = [
+            names.user,
+            names.item,
+            names.rating or "rating",
+            names.timestamp or "timestamp",
+            names.weight or "weight",
+        ]
+        table = open_table(path, layout, hoped=hoped)
+        counts += short_rows(path, layout)
         schema = table.collect_schema()
         columns = {
             "user_id": as_id(_required(schema, names.user, "data.options.columns.user", path), schema),
@@ -115,7 +132,7 @@ class OwnTables:
                 columns[column] = as_number(source, schema, path)
         checked = {source: columns[column] for column, source in used.items() if source}
         bad = {source: ~is_blank(source, schema) & parsed.is_null() for source, parsed in checked.items()}
-        self._check(table, path, layout, bad, used["timestamp"], counts)
+        records.append(self._check(table, path, layout, bad, used["timestamp"], counts))
         if self.settings.on_bad_rows == "drop" and bad:
             table = table.filter(~pl.any_horizontal(bad.values()))
         return table.select(
@@ -130,13 +147,19 @@ class OwnTables:
         bad: dict[str, pl.Expr],
         time: str | None,
         counts: list[Count],
-    ) -> None:
-        """Count the values that cannot be read; refuse or report them. An empty table is refused."""
-        found = [mask.sum().alias(f"n {name}") for name, mask in bad.items()]
+    ) -> int:
+        """Count the values that cannot be read; refuse or report them. An empty table is refused.
+
+        Returns:
+            how many rows are left.
+        """
+        any_bad = pl.any_horizontal(bad.values()) if bad else pl.lit(False)
+        found = [any_bad.sum().alias("bad"), *(mask.sum().alias(f"n {name}") for name, mask in bad.items())]
         found += [pl.col("row").filter(mask).min().alias(f"first {name}") for name, mask in bad.items()]
         indexed = table.with_row_index("row")
         summary = collect_table(indexed.select(pl.len().alias("rows"), *found), path, layout)
         result = summary.row(0, named=True)
+        conserved(path, result["rows"], n_records(path, layout))
         if not result["rows"]:
             raise DataError(f"file {path}", "it has a header but no rows", "Export or fetch it again.")
         for name in bad:
@@ -153,8 +176,9 @@ class OwnTables:
                 )
             what = f"{path.name}: rows whose {name!r} cannot be read: dropped"
             counts.append(Count(what, n_bad, f"first: row {row + 1}: {value!r}"))
+        return result["rows"] - result["bad"]
 
-    def _items(self, path: Path) -> pl.DataFrame:
+    def _items(self, path: Path, counts: list[Count]) -> pl.DataFrame:
         """One item file as canonical columns."""
         names = self.settings.item_columns
         layout = self._layout(path)
@@ -175,7 +199,10 @@ class OwnTables:
             "image": pl.col(image).cast(pl.String) if image else pl.lit(None, pl.String),
         }
         table = table.select(expression.alias(column) for column, expression in columns.items())
-        return collect_table(table, path, layout)
+        frame = collect_table(table, path, layout)
+        conserved(path, len(frame), n_records(path, layout))
+        counts += short_rows(path, layout)
+        return frame
 
     def _layout(self, path: Path) -> Layout:
         """How a file is laid out; a folder, or a file of a kind that is not read, is refused."""
@@ -183,10 +210,13 @@ class OwnTables:
             cause = "it is a folder"
             raise DataError(f"file {path}", cause, f"Name the file, or a pattern such as {path.name}/*.csv.")
         suffix, delimiter = suffix_of(need(path)), self.settings.delimiter
-        if suffix not in SUFFIXES:
-            raise DataError(f"file {path}", f"files ending in {path.suffix!r} are not read", f"Give {KNOWN}.")
+        if suffix not in SUFFIXES and delimiter == "auto":
+            remedy = f"Give {KNOWN}; or set data.options.delimiter for lines of text."
+            raise DataError(f"file {path}", f"files ending in {path.suffix!r} are not read", remedy)
         usual = "\t" if suffix == ".tsv" else ","
-        return Layout(usual if delimiter == "auto" else delimiter, unit="line")
+        separator = {"auto": usual, "\\t": "\t"}.get(delimiter, delimiter)
+        quoting = self.settings.quoting
+        return Layout(separator, None if quoting == "literal" else '"', unit="line", tolerant=quoting == "auto")
 
     def _with_pictures(self, items: pl.DataFrame, raw: Path, has_table: bool, counts: list[Count]) -> pl.DataFrame:
         """Point each item at its picture: the image column's file or URL, else the file named by its id."""
@@ -218,13 +248,17 @@ def _expand(raw: Path, patterns: tuple[str, ...], setting: str) -> Iterator[Path
 
 
 def _required(schema: pl.Schema, name: str, setting: str, path: Path) -> str:
+    refuse_twice(path, [name], schema)
     if name in schema:
         return name
     if not schema:
         raise DataError(f"file {path}", "it has no rows", "Export or fetch it again.")
     close = did_you_mean(name, schema)
     remedy = f"Set {setting} to the right name; the file must begin with a header line."
-    if close.startswith("Did"):
+    header = next(iter(schema))
+    if len(schema) == 1 and (delimiter := next((one for one in ";\t|" if one in header), None)):
+        remedy = f"Set data.options.delimiter={delimiter!r}."
+    elif close.startswith("Did"):
         remedy = f"{close} Set {setting} to it."
     raise DataError(f"file {path}", f"no column {name!r} (it has: {', '.join(schema)})", remedy)
 

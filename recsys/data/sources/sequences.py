@@ -17,7 +17,8 @@ from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import Tables
 from recsys.data.reading.files import LINES, need, only
-from recsys.data.reading.tables import ROW, collect_table, open_table
+from recsys.data.reading.records import conserved
+from recsys.data.reading.tables import ROW, collect_table, n_records, open_table
 from recsys.data.sources._columns import interactions, items, no_items
 
 
@@ -40,6 +41,8 @@ class Sequences:
         cells = pl.col("line").str.strip_chars().str.split(by=" ").list.eval(pl.element().filter(pl.element() != ""))
         rows = lines.select(ROW, cells=cells).filter(pl.col("cells").list.len() > 0)
         rows = rows.select(ROW, user_id=pl.col("cells").list.first(), item_id=pl.col("cells").list.slice(1))
+        n_lines = collect_table(lines.select(pl.col("line").count() + pl.col("line").null_count()), path, LINES).item()
+        conserved(path, n_lines, n_records(path, LINES))
         _check(rows, path)
         order = pl.int_ranges(0, pl.col("item_id").list.len()).alias("timestamp")
         frame = rows.select("user_id", "item_id", order).explode("item_id", "timestamp")
