@@ -17,7 +17,7 @@ import numpy as np
 from recsys.core.errors import DataError
 from recsys.data.reading.files import BOM, Layout, kind_of, open_bytes
 
-BLOCK, LONGEST = 2**20, 2**24  # bytes: read at once, and the longest record that is looked for
+BLOCK, LONGEST = 2**18, 2**24  # bytes: read at once (what a cache holds), and the longest record that is looked for
 NEWLINE, RETURN, QUOTE = b'\n\r"'
 
 
@@ -120,12 +120,15 @@ class _Scan:
 
     def take(self, block: bytes, last: bool = False) -> int:
         """Count the complete records of a block that begins with one; return their bytes."""
+        has_quotes = bool(self.layout.quote) and b'"' in block
+        if not has_quotes and self.width > 1 and (taken := self._regular(block)):
+            return taken
         data = np.frombuffer(block, np.uint8)
         ends_line = data == NEWLINE
         marks = np.flatnonzero(ends_line | (data == self.separator))
         ends = ends_line[marks]
         quotes = np.zeros(0, np.int64)
-        if self.layout.quote and b'"' in block:
+        if has_quotes:
             quotes = np.flatnonzero(data == QUOTE)
         outside = (np.searchsorted(quotes, marks) & 1 == 0) if len(quotes) else np.ones(len(marks), dtype=bool)
         closing = np.flatnonzero(ends & outside)
@@ -139,6 +142,20 @@ class _Scan:
             self._check_quotes(data, quotes[: np.searchsorted(quotes, taken)])
         self._count(data, marks[: closing[-1] + 1], ends, outside)
         self.lines += int(np.count_nonzero(ends[: closing[-1] + 1]))
+        return taken
+
+    def _regular(self, block: bytes) -> int:
+        """Count records without quotes, the usual case, if all have the header's fields; return their bytes, else 0."""
+        taken = block.rfind(b"\n") + 1
+        data = np.frombuffer(block, np.uint8, count=taken)
+        is_mark = data == NEWLINE
+        n_lines = int(np.count_nonzero(is_mark))
+        is_mark |= data == self.separator
+        marks = np.flatnonzero(is_mark)
+        if len(marks) != n_lines * self.width or (data[marks[self.width - 1 :: self.width]] != NEWLINE).any():
+            return 0
+        self.records += n_lines
+        self.lines += n_lines
         return taken
 
     def _check_quotes(self, data: np.ndarray, quotes: np.ndarray) -> None:
