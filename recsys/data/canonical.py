@@ -16,6 +16,7 @@ from recsys.core.runtime import Run
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, OPTIONAL_COLUMNS, Count, Tables
 from recsys.data import filters
 from recsys.data.filters import Rows
+from recsys.data.reading.times import in_two_columns
 from recsys.data.store import load_dataset, load_features, read_interactions, write_dataset
 
 __all__ = ["CanonicalSettings", "canonicalise", "load_dataset", "load_features", "read_interactions"]
@@ -98,8 +99,9 @@ def read_rows(tables: Tables, name: str) -> Rows:
     # A random namespace: its strings are freed with the frame, instead of living as long as the process.
     kinds = {"user_id": pl.Categorical(pl.Categories.random()), "item_id": pl.Categorical(pl.Categories.random())}
     try:
-        columns = _columns(tables.interactions.collect_schema(), name, kinds)
-        frame = tables.interactions.select(columns).with_row_index("row").collect(engine="streaming")
+        table = in_two_columns(tables.interactions)
+        columns = _columns(table.collect_schema(), name, kinds)
+        frame = table.select(columns).with_row_index("row").collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(name, "interactions", error) from error
     if tables.records not in (None, len(frame)):

@@ -103,6 +103,16 @@ def as_moment(name: str, time: Time, schema: pl.Schema, path: Path | None = None
     return pl.col(name).map_batches(read, return_dtype=MOMENT, is_elementwise=True)
 
 
+def in_two_columns(table: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a table whose ``timestamp``, a ``MOMENT`` or a float, is ``timestamp`` and ``nanosecond``, the last."""
+    schema = table.collect_schema()
+    if schema.get("timestamp", pl.Int64).is_float() and "nanosecond" not in schema:
+        table = table.with_columns(as_moment("timestamp", Time("auto", "number"), schema))
+    elif schema.get("timestamp") != MOMENT:
+        return table
+    return table.with_columns(pl.col("timestamp").struct.unnest())
+
+
 def read_moments(cells: pl.Series, time: Time) -> pl.Series:
     """Read text, numbers, dates or datetimes as ``MOMENT``; null = cannot be read, or blank."""
     dtype = cells.dtype
@@ -188,24 +198,32 @@ def _decimals(text: pl.Series) -> tuple[pl.Series, pl.Series]:
     """``-1.5e3`` digit by digit, exactly: the whole part rounded down, and billionths above it."""
     groups = text.str.extract_groups(_NUMBER).struct.unnest()
     groups.columns = ["sign", "whole", "part", "exponent"]
-    digits = pl.col("whole") + pl.col("part")
-    point = 100 + pl.col("whole").str.len_chars().cast(pl.Int64) + pl.col("exponent").cast(pl.Int64).fill_null(0)
-    frame = groups.select(
-        pl.col("sign") == "-",
-        digits=pl.when(digits != "").then("0" * 100 + digits + "0" * 109),
-        point=point,
-    ).select(
-        "sign",
-        whole=pl.col("digits").str.slice(0, pl.col("point")).str.strip_chars_start("0").replace("", "0"),
-        part=pl.col("digits").str.slice(pl.col("point"), 9).cast(pl.Int64),
-    )  # fmt: skip
-    frame = frame.with_columns(pl.col("whole").cast(pl.Int64, strict=False))
-    below = pl.col("sign") & (pl.col("part") > 0)
+    if groups["exponent"].null_count() < len(groups):
+        groups = _shifted(groups)
+    part = pl.col("part").str.pad_end(9, "0").str.slice(0, 9).cast(pl.Int64)
+    some = pl.col("whole") + pl.col("part") != ""
+    whole = pl.when(some).then(pl.col("whole").str.strip_chars_start("0").replace("", "0"))
+    frame = groups.select("sign", whole=whole.cast(pl.Int64, strict=False), part=part)
+    below = (pl.col("sign") == "-") & (pl.col("part") > 0)
     frame = frame.select(
-        whole=pl.when("sign").then(-pl.col("whole") - below.cast(pl.Int64)).otherwise("whole"),
+        whole=pl.when(pl.col("sign") == "-").then(-pl.col("whole") - below.cast(pl.Int64)).otherwise("whole"),
         part=pl.when(below).then(_BILLION - pl.col("part")).otherwise("part"),
     )
     return frame["whole"], frame["part"]
+
+
+def _shifted(groups: pl.DataFrame) -> pl.DataFrame:
+    """Move the decimal point by the exponent, of at most two digits."""
+    digits = pl.col("whole") + pl.col("part")
+    padded = pl.when(digits != "").then("0" * 100 + digits + "0" * 109).otherwise(pl.lit(""))
+    shift = pl.col("exponent").cast(pl.Int64).fill_null(0)
+    point = 100 + pl.col("whole").str.len_chars().cast(pl.Int64) + shift
+    frame = groups.with_columns(padded=padded, point=point)
+    return frame.select(
+        "sign",
+        whole=pl.col("padded").str.slice(0, pl.col("point")),
+        part=pl.col("padded").str.slice(pl.col("point"), 9),
+    )
 
 
 def _iso(text: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -226,9 +244,7 @@ def _iso_by_parts(text: pl.Series) -> tuple[pl.Series, pl.Series]:
     padded = lambda *parts: pl.coalesce(*parts, pl.lit("0")).str.zfill(2)  # noqa: E731
     day = pl.concat_str(pl.coalesce("y", "y2"), padded("m", "m2"), padded("d", "d2"), separator="-")
     clock = pl.concat_str(padded("hour"), padded("minute"), padded("second"), separator=":")
-    moment = pl.concat_str(day, clock, separator=" ").str.to_datetime(
-        "%Y-%m-%d %H:%M:%S", strict=False, time_unit="ms"
-    )
+    moment = pl.concat_str(day, clock, separator=" ").str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="ms")
     number = lambda name: pl.col(name).cast(pl.Int64).fill_null(0)  # noqa: E731
     zone = (number("zone_hour") * 60 + number("zone_minute")) * 60
     zone = pl.when(number("zone_hour") < 24, number("zone_minute") < 60).then(zone)

@@ -11,7 +11,7 @@ import polars as pl
 from recsys.core.errors import DataError
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA
 from recsys.data.reading.tables import ROW
-from recsys.data.reading.times import MOMENT
+from recsys.data.reading.times import in_two_columns
 
 PARTS = ("train", "valid", "test")
 
@@ -21,8 +21,8 @@ def interactions(frame: pl.LazyFrame, *more: str) -> pl.LazyFrame:
 
     Times that ``scan_table`` read as ``Time`` become ``timestamp`` and ``nanosecond``.
     """
-    if frame.collect_schema().get("timestamp") == MOMENT:
-        frame = frame.with_columns(pl.col("timestamp").struct.unnest())
+    frame = in_two_columns(frame)
+    if "nanosecond" in frame.collect_schema():
         more = ("nanosecond", *more)
     return frame.select(*_in_order(frame, INTERACTION_SCHEMA, weight=1.0), *more)
 
