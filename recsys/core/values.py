@@ -126,7 +126,7 @@ def instants(timestamp: np.ndarray, nanosecond: np.ndarray | None) -> np.ndarray
 
 def is_order(first: int, last: int) -> bool:
     """Return whether timestamps from ``first`` to ``last`` can only be places in an order."""
-    return -FIRST_DATE < first and last < FIRST_DATE
+    return first > -FIRST_DATE and last < FIRST_DATE
 
 
 def day_of(timestamp: int) -> str:

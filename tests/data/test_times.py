@@ -324,7 +324,7 @@ def test_a_column_of_two_forms_is_refused_or_the_rare_ones_are_dropped(tmp_path,
 def test_an_atomic_file_of_two_forms_is_refused_with_the_row(tmp_path):
     head = "user_id:token\titem_id:token\ttimestamp:float\n"
     (tmp_path / "a.inter").write_text(head + "u\ti\t5.25\nu\tj\t2022-06-24\nu\tk\t7\n")
-    with pytest.raises(DataError, match="row 2.*'2022-06-24', not a number since 1970"):
+    with pytest.raises(DataError, match=r"row 2.*'2022-06-24', not a number since 1970"):
         Atomic().tables(tmp_path, run=QUIET)
     (tmp_path / "a.inter").write_text(head + "u\ti\t2022\n")
     with pytest.raises(DataError, match="2022 may spell dates"):

@@ -172,9 +172,10 @@ class OwnTables:
             row = result[f"first {name}"]
             value = collect_table(table.slice(row, 1), path, layout)[name][0]
             if self.settings.on_bad_rows == "error":
+                such = "row" if n_bad == 1 else "rows"
                 raise DataError(
                     f"file {path}, row {row + 1}, column {name!r}",
-                    f"{value!r} cannot be read as {wanted.get(name, 'a number')} ({n_bad:,} such {'row' if n_bad == 1 else 'rows'})",
+                    f"{value!r} cannot be read as {wanted.get(name, 'a number')} ({n_bad:,} such {such})",
                     "Correct it, name another column, or set data.options.on_bad_rows='drop'.",
                 )
             what = f"{path.name}: rows whose {name!r} cannot be read: dropped"
