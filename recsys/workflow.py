@@ -87,7 +87,7 @@ class Workflow:
         return (
             f"{data.name}: {len(data.interactions):,} interactions of {len(data.users):,} users"
             f" with {len(data.items):,} items"
-        )
+        ) + (f", {period}" if (period := data.interactions.period) else "")
 
     def _source(self) -> Source:
         settings = self.config.data

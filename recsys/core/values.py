@@ -21,6 +21,11 @@ INTERACTION_SCHEMA = {
     "timestamp": pl.Int64,  # seconds since 1970 (or an order, 0, 1, 2 …, where only the order is known); null: unknown
     "weight": pl.Float32,  # 1.0 unless the source says otherwise
 }
+OPTIONAL_COLUMNS = {
+    "nanosecond": pl.Int32,  # within the second, 0 to 999,999,999, where times are finer than seconds
+    "part": pl.UInt8,  # 0 train, 1 valid, 2 test, where the source comes with a split
+}
+FIRST_DATE = 10**8  # seconds since 1970, that is 1973: where all are smaller they are places in an order, not times
 ITEM_SCHEMA = {
     "item_id": pl.String,
     "title": pl.String,
@@ -52,8 +57,8 @@ class Tables:
     """What a source returns: canonical frames, lazy where the files allow it.
 
     Attributes:
-        interactions: columns of ``INTERACTION_SCHEMA``, and ``part`` (0 train, 1 valid, 2 test; UInt8)
-            where the source comes with a split.
+        interactions: columns of ``INTERACTION_SCHEMA``, and those of ``OPTIONAL_COLUMNS`` that the source has.
+            Times may be in milliseconds, microseconds or nanoseconds; ``nanosecond`` is then billionths of those.
         items: columns of ``ITEM_SCHEMA``; items without a row are added by canonicalisation.
         features: ready-made vectors by modality, ``"text"``, ``"image"``, ``"audio"``.
         counts: what the source dropped or changed while reading.
@@ -101,6 +106,34 @@ class Vocabulary:
         return np.fromiter((self._index.get(text, -1) for text in ids), dtype=np.int64)
 
 
+def instants(timestamp: np.ndarray, nanosecond: np.ndarray | None) -> np.ndarray:
+    """Return numbers that order moments, ``[n]``: equal only where both seconds and nanoseconds are.
+
+    They are in the coarsest unit that loses nothing, or, where int64 is too small for that, places in the order:
+    numbers of one call only can be compared.
+    """
+    if nanosecond is None:
+        return timestamp
+    per_second = next(n for n in (1, 10**3, 10**6, 10**9) if n == 10**9 or not (nanosecond % (10**9 // n)).any())
+    if not len(timestamp) or np.abs(timestamp.astype(np.float64)).max() < 2**62 / per_second:
+        return timestamp.astype(np.int64) * per_second + nanosecond // (10**9 // per_second)
+    order = np.lexsort((nanosecond, timestamp))
+    later = (np.diff(timestamp[order]) != 0) | (np.diff(nanosecond[order]) != 0)
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.append(0, np.cumsum(later))
+    return places
+
+
+def is_order(first: int, last: int) -> bool:
+    """Return whether timestamps from ``first`` to ``last`` can only be places in an order."""
+    return first > -FIRST_DATE and last < FIRST_DATE
+
+
+def day_of(timestamp: int) -> str:
+    """Return the date, ``2022-06-24``, of any second since or before 1970."""
+    return str(np.datetime64(timestamp, "s").astype("datetime64[D]"))
+
+
 @dataclass(frozen=True)
 class Interactions:
     """Parallel arrays, one entry an interaction.
@@ -109,6 +142,7 @@ class Interactions:
         user_idx, item_idx: int32 ``[n]``.
         n_users, n_items: sizes of the vocabularies (not of what occurs here).
         rating, timestamp, weight: ``[n]`` or ``None``.
+        nanosecond: within the second of ``timestamp``, int32 ``[n]``; ``None`` where all are 0.
     """
 
     user_idx: np.ndarray
@@ -118,6 +152,7 @@ class Interactions:
     rating: np.ndarray | None = None
     timestamp: np.ndarray | None = None
     weight: np.ndarray | None = None
+    nanosecond: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.user_idx)
@@ -127,16 +162,32 @@ class Interactions:
         pick = lambda array: None if array is None else array[rows]  # noqa: E731
         return Interactions(
             self.user_idx[rows], self.item_idx[rows], self.n_users, self.n_items,
-            pick(self.rating), pick(self.timestamp), pick(self.weight),
+            pick(self.rating), pick(self.timestamp), pick(self.weight), pick(self.nanosecond),
         )  # fmt: skip
 
     @cached_property
     def digest(self) -> str:
         """A hash of who took what when: a training is continued only on the data it began with."""
         total = hashlib.blake2b(digest_size=16)
-        for array in (self.user_idx, self.item_idx, self.timestamp):
+        finer = () if self.nanosecond is None else (self.nanosecond,)
+        for array in (self.user_idx, self.item_idx, self.timestamp, *finer):
             total.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
         return total.hexdigest()
+
+    @cached_property
+    def instants(self) -> np.ndarray | None:
+        """What orders by time, ``[n]`` (``instants``), or ``None`` without times."""
+        return None if self.timestamp is None else instants(self.timestamp, self.nanosecond)
+
+    @cached_property
+    def period(self) -> str:
+        """From when to when, in words; ``""`` without times."""
+        if self.timestamp is None or not len(self):
+            return ""
+        first, last = int(self.timestamp.min()), int(self.timestamp.max())
+        if is_order(first, last):
+            return f"in an order from {first:,} to {last:,}"
+        return f"from {day_of(first)} to {day_of(last)}"
 
     @cached_property
     def matrix(self) -> sp.csr_array:
@@ -160,7 +211,7 @@ class Interactions:
     @cached_property
     def histories(self) -> Histories:
         """Each user's items, oldest first (input order where times are equal or unknown)."""
-        times = self.timestamp if self.timestamp is not None else np.zeros(len(self), dtype=np.int64)
+        times = self.instants if self.instants is not None else np.zeros(len(self), dtype=np.int64)
         order = np.lexsort((np.arange(len(self)), times, self.user_idx))
         indptr = np.zeros(self.n_users + 1, dtype=np.int64)
         np.cumsum(np.bincount(self.user_idx, minlength=self.n_users), out=indptr[1:])

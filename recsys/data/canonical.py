@@ -13,9 +13,10 @@ from pydantic import Field
 from recsys.core.config import Settings
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
-from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count, Tables
+from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, OPTIONAL_COLUMNS, Count, Tables
 from recsys.data import filters
 from recsys.data.filters import Rows
+from recsys.data.reading.times import in_two_columns
 from recsys.data.store import load_dataset, load_features, read_interactions, write_dataset
 
 __all__ = ["CanonicalSettings", "canonicalise", "load_dataset", "load_features", "read_interactions"]
@@ -52,7 +53,7 @@ class CanonicalSettings(Settings):
 def canonicalise(tables: Tables, settings: CanonicalSettings, name: str, folder: Path, *, run: Run) -> list[Count]:
     """Clean the tables of a source and write them as a data set folder.
 
-    In this order: rows without ids or with NaN ratings go; times become seconds;
+    In this order: rows without ids or with NaN ratings go; times become seconds and nanoseconds;
     of a repeated (user, item) one row stays (the newest opinion, so that the
     threshold judges that one); ratings below ``min_rating`` go; users and items
     outside the core go. Users and items are numbered by (length of id, id), and
@@ -77,6 +78,7 @@ def canonicalise(tables: Tables, settings: CanonicalSettings, name: str, folder:
     n_read = len(rows.frame)
     filters.drop_unusable(rows)
     filters.to_seconds(rows)
+    filters.report_times(rows)
     filters.drop_duplicates(rows, settings.duplicates)
     filters.drop_low_ratings(rows, settings.min_rating)
     filters.drop_outside_core(rows, *settings.least())
@@ -97,8 +99,9 @@ def read_rows(tables: Tables, name: str) -> Rows:
     # A random namespace: its strings are freed with the frame, instead of living as long as the process.
     kinds = {"user_id": pl.Categorical(pl.Categories.random()), "item_id": pl.Categorical(pl.Categories.random())}
     try:
-        columns = _columns(tables.interactions.collect_schema(), name, kinds)
-        frame = tables.interactions.select(columns).with_row_index("row").collect(engine="streaming")
+        table = in_two_columns(tables.interactions)
+        columns = _columns(table.collect_schema(), name, kinds)
+        frame = table.select(columns).with_row_index("row").collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(name, "interactions", error) from error
     if tables.records not in (None, len(frame)):
@@ -124,7 +127,7 @@ def read_rows(tables: Tables, name: str) -> Rows:
 def _columns(schema: pl.Schema, name: str, kinds: Mapping[str, pl.Categorical]) -> list[pl.Expr]:
     """The expressions that bring a source's interaction columns to their types."""
     expressions = []
-    for column, dtype in {**INTERACTION_SCHEMA, "part": pl.UInt8}.items():
+    for column, dtype in (INTERACTION_SCHEMA | OPTIONAL_COLUMNS).items():
         if column not in schema:
             if column in kinds:
                 raise DataError(
@@ -132,7 +135,7 @@ def _columns(schema: pl.Schema, name: str, kinds: Mapping[str, pl.Categorical]) 
                     f"the interaction table has no column {column!r}; it has {', '.join(schema)}",
                     "A source must give user_id and item_id.",
                 )
-            if column != "part":
+            if column not in OPTIONAL_COLUMNS:
                 expressions.append(pl.lit(1.0 if column == "weight" else None, dtype=dtype).alias(column))
         elif column in kinds:
             text = pl.col(column).cast(pl.String)
@@ -226,7 +229,7 @@ def _order(frame: pl.DataFrame) -> np.ndarray:
     user = frame["user_idx"].to_numpy()
     if frame["timestamp"].null_count():
         return np.argsort(user, kind="stable")
-    return filters.stable_order(user, frame["timestamp"].to_numpy())
+    return filters.stable_order(user, filters.instants_of(frame))
 
 
 def _count_items(rows: Rows, table: pl.Series, used: pl.Series, *, keep_idle: bool) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import time as clock
 
 import numpy as np
 import polars as pl
 
 from recsys.core.errors import DataError
-from recsys.core.values import Count
+from recsys.core.values import Count, day_of, instants, is_order
+from recsys.data.reading.times import in_seconds
 
 # Seconds above this lie beyond the year 11000, milliseconds below it before July 1979: no log is either.
 MAX_SECONDS = 300_000_000_000
+DAY, IN_1990 = 86_400, 631_152_000
 UNITS = (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9))
 
 
@@ -22,7 +25,7 @@ class Rows:
     Attributes:
         name: of the data set, for messages.
         frame: ``row`` (position in the input), ``user_idx``, ``item_idx`` (UInt32), ``rating``,
-            ``timestamp``, ``weight`` and, where the source has one, ``part``; in input order.
+            ``timestamp``, ``weight`` and, where the source has them, ``nanosecond`` and ``part``; in input order.
         users, items: outside ids by idx, String.
         counts: what was dropped or changed so far.
     """
@@ -101,15 +104,57 @@ def drop_unusable(rows: Rows) -> None:
 
 
 def to_seconds(rows: Rows) -> None:
-    """Turn milliseconds, microseconds and nanoseconds since 1970 into seconds, told apart by size."""
-    if not rows.has("timestamp") or rows.frame["timestamp"].abs().max() < MAX_SECONDS:
+    """Turn milliseconds, microseconds and nanoseconds since 1970 into seconds, told apart by size.
+
+    What is finer than seconds is kept as ``nanosecond``, a column only where something is.
+    """
+    if not rows.has("timestamp"):
+        rows.frame = rows.frame.drop("nanosecond", strict=False)
         return
     for unit, factor in reversed(UNITS):
-        time = rows.frame["timestamp"]
-        mask = time.abs() >= MAX_SECONDS * (factor // 1000)
+        mask = rows.frame["timestamp"].abs() >= MAX_SECONDS * (factor // 1000)
         if rows.count(f"timestamps in {unit}: turned into seconds", mask):
-            seconds = pl.when(mask).then(pl.col("timestamp") // factor).otherwise(pl.col("timestamp"))
-            rows.frame = rows.frame.with_columns(seconds.alias("timestamp"))
+            _scale(rows, mask.arg_true(), factor)
+    if "nanosecond" in rows.frame.columns and not rows.frame["nanosecond"].fill_null(0).max():
+        rows.frame = rows.frame.drop("nanosecond")
+
+
+def _scale(rows: Rows, places: pl.Series, factor: int) -> None:
+    whole, part = rows.frame["timestamp"], rows.frame.get_column("nanosecond", default=None)
+    part = pl.zeros(len(whole), dtype=pl.Int32, eager=True) if part is None else part.fill_null(0)
+    seconds, within = in_seconds(whole.gather(places), part.gather(places), factor)
+    rows.frame = rows.frame.with_columns(
+        whole.scatter(places, seconds).alias("timestamp"),
+        part.scatter(places, within.cast(pl.Int32)).alias("nanosecond"),
+    )
+
+
+def report_times(rows: Rows, now: float | None = None) -> None:
+    """Count the times that are not plausible: before 1970, in the future, or before 1990 where most are later.
+
+    Args:
+        rows: with times in seconds; places in an order are left alone.
+        now: seconds since 1970; by default the clock's.
+    """
+    if not rows.has("timestamp"):
+        return
+    time = rows.frame["timestamp"]
+    if is_order(int(time.min()), int(time.max())):
+        return
+    tomorrow = (clock() if now is None else now) + DAY
+    odd = {"timestamps before 1970: kept": time < 0, "timestamps in the future: kept": time > tomorrow}
+    if 2 * (time >= IN_1990).sum() > len(time):
+        odd["timestamps between 1970 and 1990, most others later: kept"] = time.is_between(0, IN_1990, closed="left")
+    for what, mask in odd.items():
+        if rows.count(what, mask):
+            last = rows.counts.pop()
+            rows.counts.append(replace(last, example=f"{last.example}, {day_of(int(time[mask.arg_max()]))}"))
+
+
+def instants_of(frame: pl.DataFrame) -> np.ndarray:
+    """Return what orders the rows of a frame without null times (``instants``)."""
+    finer = frame["nanosecond"].to_numpy() if "nanosecond" in frame.columns else None
+    return instants(frame["timestamp"].to_numpy(), finer)
 
 
 def drop_duplicates(rows: Rows, keep: str) -> None:
@@ -130,7 +175,7 @@ def drop_duplicates(rows: Rows, keep: str) -> None:
     among = order[np.append(False, equal) | np.append(equal, False)]  # the rows of pairs that occur twice or more
     zeros = np.zeros(len(among), dtype=np.int64)
     part = rows.column("part")[among].astype(np.int64) if rows.has("part") else zeros
-    time = rows.column("timestamp")[among] if rows.has("timestamp") else zeros
+    time = instants_of(rows.frame[among]) if rows.has("timestamp") else zeros
     # lexsort is stable, so input order decides last; the row to keep ends (or begins) each run of equal pairs.
     among_order = np.lexsort((time, -part if keep == "last" else part, pair[among]))
     among, part = among[among_order], part[among_order]

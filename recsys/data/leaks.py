@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.core.values import Split
+from recsys.core.values import TEST, TRAIN, Split
 
 LATER = "older than the user's newest in train", "older than the newest in train"
 
@@ -20,8 +20,10 @@ def leaks(split: Split) -> dict[str, float | None]:
     found: dict[str, float | None] = dict.fromkeys(LATER)
     if train.timestamp is not None:
         newest = np.full(train.n_users, np.iinfo(np.int64).min)
-        np.maximum.at(newest, train.user_idx, train.timestamp)
-        shares = test.timestamp < newest[test.user_idx], test.timestamp < train.timestamp.max()
+        time = split.dataset.interactions.instants
+        trained, tested = time[split.part == TRAIN], time[split.part == TEST]
+        np.maximum.at(newest, train.user_idx, trained)
+        shares = tested < newest[test.user_idx], tested < trained.max()
         found |= {what: float(share.mean()) for what, share in zip(LATER, shares, strict=True)}
     known = np.asarray(train.matrix[test.user_idx, test.item_idx]).ravel() > 0
     found["pair in train"] = float(known.mean())

@@ -14,14 +14,14 @@ PARTS = (("train", TRAIN), ("valid", VALID), ("test", TEST))
 
 
 def times_of(dataset: Dataset, kind: str) -> np.ndarray:
-    """Return the timestamps, or refuse: this kind of split needs them."""
+    """Return what orders the interactions in time, ``[n]``, or refuse: this kind of split needs it."""
     if dataset.interactions.timestamp is None:
         raise DataError(
             f"data set {dataset.name!r}",
             f"it has no timestamps, which a {kind} split needs",
             "Choose random, or name the timestamp column.",
         )
-    return dataset.interactions.timestamp
+    return dataset.interactions.instants
 
 
 def check_partition(split: Split) -> list[Count]:

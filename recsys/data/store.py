@@ -1,6 +1,6 @@
 """Data set folders: what canonicalisation writes, and how it is read back.
 
-interactions.parquet   user_idx, item_idx (UInt32), rating, timestamp, weight, part where there is one
+interactions.parquet   user_idx, item_idx (UInt32), rating, timestamp, weight; nanosecond and part where there are any
 users.parquet          user_id; the row number is the idx
 items.parquet          the columns of ITEM_SCHEMA; the row number is the idx
 features/<name>.npy    float32 [n_items, dim], a NaN row where an item has none
@@ -20,7 +20,8 @@ import polars as pl
 from recsys.core.errors import DataError
 from recsys.core.values import ITEM_SCHEMA, Count, Dataset, Interactions, ItemFeatures, RawFeatures, Vocabulary
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, 2)  # 1 had no nanosecond
 REMEDY = "Delete that folder, then: recsys data"
 ROW_GROUP = 2**19
 MODALITIES = ("text", "image", "audio")
@@ -74,6 +75,7 @@ def _describe(
         "has_rating": interactions["rating"].null_count() < len(interactions),
         "has_timestamp": interactions["timestamp"].null_count() < len(interactions),
         "has_weight": bool((interactions["weight"] != 1.0).any()),
+        "has_nanosecond": "nanosecond" in interactions.columns,
         "has_part": "part" in interactions.columns,
         "features": sorted(features),
         "counts": [{"what": count.what, "rows": count.rows, "example": count.example} for count in counts],
@@ -121,7 +123,7 @@ def load_dataset(folder: Path) -> Dataset:
     users = _parquet(folder / "users.parquet", about["n_users"], ["user_id"])["user_id"]
     items = _parquet(folder / "items.parquet", about["n_items"], list(ITEM_SCHEMA))
     columns = ["user_idx", "item_idx"] + [
-        name for name in ("rating", "timestamp", "weight", "part") if about[f"has_{name}"]
+        name for name in ("rating", "timestamp", "weight", "nanosecond", "part") if about.get(f"has_{name}")
     ]
     path = folder / "interactions.parquet"
     frame = _parquet(path, about["n_interactions"], columns)
@@ -132,7 +134,7 @@ def load_dataset(folder: Path) -> Dataset:
     interactions = Interactions(
         frame["user_idx"].cast(pl.Int32).to_numpy(),
         frame["item_idx"].cast(pl.Int32).to_numpy(),
-        len(users), len(items), array("rating"), array("timestamp"), array("weight"),
+        len(users), len(items), array("rating"), array("timestamp"), array("weight"), array("nanosecond"),
     )  # fmt: skip
     counts = tuple(Count(**count) for count in about["counts"])
     return Dataset(
@@ -155,7 +157,7 @@ def load_features(folder: Path) -> ItemFeatures:
 
 
 def read_interactions(folder: Path) -> pl.LazyFrame:
-    """Return the interactions with outside ids: ``user_id, item_id, rating, timestamp, weight`` (and ``part``)."""
+    """Return the interactions with outside ids: ``user_id, item_id``, then as stored."""
     folder = Path(folder)
     about = _about(folder)
     frame = pl.scan_parquet(folder / "interactions.parquet", glob=False)
@@ -176,8 +178,8 @@ def _about(folder: Path) -> dict[str, Any]:
         raise DataError(f"data set {path}", cause, REMEDY) from None
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(f"data set {path}", f"damaged: {error}", REMEDY) from None
-    if found != FORMAT:
-        raise DataError(f"data set {path}", f"format {found!r}, this version reads {FORMAT}", REMEDY)
+    if found not in READ:
+        raise DataError(f"data set {path}", f"format {found!r}, this version reads {READ[0]} to {READ[-1]}", REMEDY)
     return about
 
 

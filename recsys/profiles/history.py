@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from recsys.core.errors import DataError
-
-FIRST_DATE = 10**8  # seconds since 1970, that is 1973: smaller numbers are places in an order, not times
+from recsys.core.values import FIRST_DATE
 
 
 @dataclass(frozen=True)

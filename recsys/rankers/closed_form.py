@@ -80,7 +80,7 @@ def timed_gram(train: Interactions, scale: float) -> np.ndarray:
     that a user took several times counts at the last of them.
     """
     gram = np.zeros((train.n_items, train.n_items))
-    order = np.lexsort((train.timestamp, train.item_idx, train.user_idx))
+    order = np.lexsort((train.instants, train.item_idx, train.user_idx))
     user, item, time = train.user_idx[order], train.item_idx[order], train.timestamp[order].astype(np.float64)
     last = np.append((np.diff(user) != 0) | (np.diff(item) != 0), True)
     user, item, time = user[last], item[last], time[last]

@@ -15,7 +15,7 @@ from recsys.core.config import Settings, describe_settings, make_settings
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.protocols import Source
 from recsys.core.runtime import Run
-from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count, Tables
+from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, OPTIONAL_COLUMNS, Count, Tables
 
 
 class SourceContract:
@@ -50,15 +50,17 @@ class SourceContract:
         schema = tables.interactions.collect_schema()
         assert dict(list(schema.items())[: len(INTERACTION_SCHEMA)]) == INTERACTION_SCHEMA
         extra = dict(list(schema.items())[len(INTERACTION_SCHEMA) :])
-        assert extra in ({}, {"part": pl.UInt8})
+        assert extra.items() <= OPTIONAL_COLUMNS.items()
         frame = tables.interactions.collect()
         assert dict(frame.schema) == dict(schema)
         assert len(frame) > 0
         assert frame.select("user_id", "item_id", "weight").null_count().row(0) == (0, 0, 0)
         assert (frame["user_id"].str.len_bytes().min() or 0) > 0
         assert (frame["item_id"].str.len_bytes().min() or 0) > 0
-        if extra:
+        if "part" in extra:
             assert set(frame["part"].to_list()) <= {0, 1, 2}
+        if "nanosecond" in extra:
+            assert frame["nanosecond"].drop_nulls().is_between(0, 10**9 - 1).all()
 
     def test_times_are_seconds_or_an_order(self, tables: Tables) -> None:
         times = tables.interactions.select("timestamp").collect()["timestamp"].drop_nulls()

@@ -79,7 +79,7 @@ def write_parquet(path: Path) -> None:
 def test_every_format_gives_the_same_table(tmp_path, name, write):
     write(tmp_path / name)
     interactions, items, counts = read(tmp_path, interactions=name)
-    assert dict(interactions.schema) == INTERACTION_SCHEMA
+    assert dict(interactions.schema) == INTERACTION_SCHEMA | {"nanosecond": pl.Int32}
     assert rows_of(interactions) == ROWS
     assert interactions["weight"].to_list() == [1.0, 1.0]
     assert dict(items.schema) == ITEM_SCHEMA

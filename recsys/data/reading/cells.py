@@ -9,8 +9,7 @@ from typing import Any
 import polars as pl
 
 from recsys.core.errors import DataError
-
-FACTOR = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+from recsys.data.reading.times import Time, as_moment
 
 
 def is_blank(name: str, schema: pl.Schema) -> pl.Expr:
@@ -39,6 +38,8 @@ def as_number(name: str, schema: pl.Schema, path: Path) -> pl.Expr:
 
 def typed(name: str, dtype: Any, schema: pl.Schema) -> pl.Expr:
     """A column in exactly this type; null where text does not say it. Whole numbers may be written ``3.0``."""
+    if isinstance(dtype, Time):
+        return as_moment(name, dtype, schema)
     column = pl.col(name)
     if schema.get(name, pl.String) != pl.String:
         return column.cast(dtype, strict=False)
@@ -49,46 +50,6 @@ def typed(name: str, dtype: Any, schema: pl.Schema) -> pl.Expr:
         whole = number.is_finite() & (number == number.round())
         return pl.when(whole).then(number).cast(pl.Int64, strict=False).alias(name)
     return number.cast(dtype).alias(name)
-
-
-def as_seconds(name: str, schema: pl.Schema, sample: pl.Series, unit: str, path: Path) -> pl.Expr:
-    """A time as whole seconds since 1970, Int64.
-
-    Args:
-        name: of the column: dates, numbers, or text of either kind.
-        schema: of the table.
-        sample: one cell that is not blank; decides whether text holds numbers or dates.
-        unit: of numbers; ``"auto"`` leaves them as they are.
-        path: of the file, for messages.
-    """
-    column, dtype = pl.col(name), schema[name]
-    if dtype in (pl.Date, pl.Datetime):
-        return column.cast(pl.Datetime("us")).dt.epoch("s")
-    if dtype == pl.String:
-        column = column.str.strip_chars()
-        is_number = sample.str.strip_chars().cast(pl.Float64, strict=False).is_not_null().any()
-        if len(sample) and not is_number:
-            return _iso_seconds(column)
-    elif not (dtype.is_numeric() or dtype == pl.Null):
-        raise _wrong_type(path, name, schema, "dates, or numbers since 1970")
-    whole = column.cast(pl.Int64, strict=False)
-    # Whole numbers are read exactly; "1.7e9" and "1700000000.5" go through floats, which are exact to 9e15.
-    if dtype == pl.String or dtype.is_float():
-        real = column.cast(pl.Float64, strict=False)
-        whole = pl.coalesce(whole, real.floor().cast(pl.Int64, strict=False)) if dtype == pl.String else real.floor()
-    return whole.cast(pl.Int64, strict=False) // FACTOR.get(unit, 1)
-
-
-def _iso_seconds(text: pl.Expr) -> pl.Expr:
-    """ISO 8601 dates and times; UTC where no zone is given."""
-    text = text.str.replace(" ", "T", literal=True)
-    moment = pl.coalesce(
-        text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", strict=False, time_unit="us"),
-        text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us").dt.replace_time_zone(None),
-        text.str.to_datetime("%Y-%m-%dT%H:%M", strict=False, time_unit="us"),
-        text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")),
-    )
-    return moment.dt.epoch("s")
 
 
 def as_text(names: Sequence[str], schema: pl.Schema, path: Path) -> pl.Expr:

@@ -24,6 +24,7 @@ from recsys.data.reading.faults import DAMAGE, explain
 from recsys.data.reading.files import CSV, Layout, kind_of, need, open_bytes
 from recsys.data.reading.records import conserved
 from recsys.data.reading.repair import Sound, sound
+from recsys.data.reading.times import Time, with_forms
 
 ROW, _BLANK = "__row", "__blank"
 Types = Mapping[str, Any]
@@ -137,7 +138,7 @@ def scan_table(
     """Scan a table into columns ``types``, in file order.
 
     Args:
-        types: polars type by column name; other columns of the file are ignored.
+        types: polars type by column name, ``Time`` for times; other columns of the file are ignored.
         optional: columns that may be missing, or null in some rows.
         counts: receives how many blank rows were skipped.
         records: receives how many rows the frame has to have.
@@ -149,7 +150,8 @@ def scan_table(
     frame = None
     if kind_of(path) == "json":
         with contextlib.suppress(*_FAILURES):  # as text, below, what is wrong is found
-            frame, skipped = _checked(open_table(path, keys=types), path, types, optional, total)
+            keys = {name: pl.Int64 if isinstance(dtype, Time) else dtype for name, dtype in types.items()}
+            frame, skipped = _checked(open_table(path, keys=keys), path, types, optional, total)
     if frame is None:
         table = open_table(path, layout, keys=dict.fromkeys(types, pl.String))
         try:
@@ -172,6 +174,7 @@ def _checked(
     _check_columns(path, [name for name in types if name not in optional], schema.names())
     # A blank line is a row of nulls in CSV, and no row at all in JSON lines.
     blank = pl.all_horizontal(pl.all().is_null()) if kind_of(path) == "csv" else pl.lit(False)
+    types = with_forms(types, table, path)
     columns = [pl.col(name) if name in schema else pl.lit(None, pl.String).alias(name) for name in types]
     cells = table.select(blank.alias(_BLANK), *columns).with_row_index(ROW)
     skipped = _check(cells, types, optional, path, total)
@@ -214,7 +217,9 @@ def _check(cells: pl.LazyFrame, types: Types, optional: Collection[str], path: P
     if rows:
         name = min(rows, key=rows.__getitem__)
         value = cells.filter(pl.col(ROW) == rows[name]).select(name).collect(engine="streaming").item()
-        kind = {pl.String: "text", pl.Int64: "a whole number"}.get(types[name], "a number")
+        dtype = types[name]
+        plain = {pl.String: "text", pl.Int64: "a whole number"}
+        kind = dtype.wanted if isinstance(dtype, Time) else plain.get(dtype, "a number")
         cause = "is empty" if value is None else f"is {value!r:.80}, not {kind}"
         raise DataError(f"file {path}, row {rows[name] + 1}", f"column {name!r} {cause}", "Mend or remove that row.")
     return int(found["__skipped"])

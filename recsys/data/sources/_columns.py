@@ -11,12 +11,19 @@ import polars as pl
 from recsys.core.errors import DataError
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA
 from recsys.data.reading.tables import ROW
+from recsys.data.reading.times import in_two_columns
 
 PARTS = ("train", "valid", "test")
 
 
 def interactions(frame: pl.LazyFrame, *more: str) -> pl.LazyFrame:
-    """Add the canonical columns that are missing as null (``weight`` as 1) and put all in order, ``more`` last."""
+    """Add the canonical columns that are missing as null (``weight`` as 1) and put all in order, ``more`` last.
+
+    Times that ``scan_table`` read as ``Time`` become ``timestamp`` and ``nanosecond``.
+    """
+    frame = in_two_columns(frame)
+    if "nanosecond" in frame.collect_schema():
+        more = ("nanosecond", *more)
     return frame.select(*_in_order(frame, INTERACTION_SCHEMA, weight=1.0), *more)
 
 

@@ -22,11 +22,12 @@ from recsys.core.values import Count, Tables
 from recsys.data.download import RemoteFile
 from recsys.data.reading.files import need
 from recsys.data.reading.tables import scan_table
+from recsys.data.reading.times import Time
 from recsys.data.sources._amazon_items import read_meta
 from recsys.data.sources._columns import PARTS, interactions, no_items, of_part
 
-# user, item, rating and time; a field of the file -> canonical column
-_TYPES = (pl.String, pl.String, pl.Float32, pl.Int64)
+# user, item, rating (and time); a field of the file -> canonical column
+_TYPES = (pl.String, pl.String, pl.Float32)
 _FIELDS = {"reviewerID": "user_id", "asin": "item_id", "overall": "rating", "unixReviewTime": "timestamp"}
 _FIELDS_2023 = {"user_id": "user_id", "parent_asin": "item_id", "rating": "rating", "timestamp": "timestamp"}
 
@@ -46,7 +47,7 @@ class _Amazon:
 
     edition: ClassVar[str]
     fields: ClassVar[Mapping[str, str]]  # field of the file -> canonical column
-    ticks: ClassVar[int] = 1  # of the file's clock in a second
+    time: ClassVar[Time] = Time("s", "number")
     prefix: ClassVar[str] = ""
     endings: ClassVar[tuple[str, ...]]
 
@@ -67,17 +68,14 @@ class _Amazon:
         return Tables(frame, table, counts=counts, records=sum(records))
 
     def _interactions(self, path: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
-        types = dict(zip(self.fields, _TYPES, strict=True))
+        types = dict(zip(self.fields, (*_TYPES, self.time), strict=True))
         match = re.fullmatch(r"(.+)\.train(\.csv(?:\.gz)?)", path.name)
         if match is None:
-            return interactions(self._renamed(scan_table(path, types, counts=counts, records=records)))
+            return interactions(scan_table(path, types, counts=counts, records=records).rename(self.fields))
         paths = [path.with_name(f"{match[1]}.{part}{match[2]}") for part in PARTS]
         missing = "All three of train, valid, test are needed."
         tables = [scan_table(need(part_path, missing), types, counts=counts, records=records) for part_path in paths]
-        return pl.concat(of_part(self._renamed(table), part) for part, table in enumerate(tables))
-
-    def _renamed(self, table: pl.LazyFrame) -> pl.LazyFrame:
-        return table.rename(self.fields).with_columns(pl.col("timestamp") // self.ticks)
+        return pl.concat(of_part(table.rename(self.fields), part) for part, table in enumerate(tables))
 
     def _reviews(self, raw: Path) -> tuple[str, Path]:
         """Return the category and its reviews file."""
@@ -150,7 +148,7 @@ class Amazon2023(_Amazon):
 
     edition = "2023"
     fields = _FIELDS_2023
-    ticks = 1000
+    time = Time("ms", "number")
     endings = (
         ".jsonl.gz", ".jsonl", ".parquet", *(f".{part}.csv{gz}" for part in PARTS for gz in (".gz", "")),
         ".csv.gz", ".csv",

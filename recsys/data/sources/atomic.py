@@ -20,6 +20,7 @@ from recsys.core.runtime import Run
 from recsys.core.values import Count, Dataset, Split, Tables
 from recsys.data.reading.files import TABS, need, only
 from recsys.data.reading.tables import header_of, scan_table
+from recsys.data.reading.times import Time, moment_text
 from recsys.data.sources._columns import PARTS, interactions, items, no_items, of_part
 from recsys.data.sources._items import joined_text, sentence
 
@@ -72,7 +73,7 @@ class Atomic:
             _require(path, wanted, fields)
         canonical = {
             chosen.user_field: ("user_id", pl.String), chosen.item_field: ("item_id", pl.String),
-            chosen.rating_field: ("rating", pl.Float32), chosen.time_field: ("timestamp", pl.Int64),
+            chosen.rating_field: ("rating", pl.Float32), chosen.time_field: ("timestamp", Time()),
             "weight": ("weight", pl.Float32),
         }  # fmt: skip
         have = {field: canonical[field] for field in fields if field in canonical}
@@ -182,7 +183,8 @@ def _inter_frame(dataset: Dataset) -> pl.DataFrame:
         "user_id:token": dataset.users.ids.gather(data.user_idx),
         "item_id:token": dataset.items.ids.gather(data.item_idx),
     }
-    optional = {"rating:float": data.rating, "timestamp:float": data.timestamp, "weight:float": data.weight}
+    times = data.timestamp if data.nanosecond is None else moment_text(data.timestamp, data.nanosecond)
+    optional = {"rating:float": data.rating, "timestamp:float": times, "weight:float": data.weight}
     frame = pl.DataFrame(columns | {key: value for key, value in optional.items() if value is not None})
     return frame.with_columns(pl.col(pl.Float32, pl.Float64).fill_nan(None))
 

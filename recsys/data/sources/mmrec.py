@@ -17,6 +17,7 @@ from recsys.core.runtime import Run
 from recsys.core.values import ITEM_SCHEMA, Count, Tables
 from recsys.data.reading.files import TABS, need, only
 from recsys.data.reading.tables import scan_table
+from recsys.data.reading.times import Time
 from recsys.data.sources._columns import PARTS, interactions, no_items, of_part, part_of
 from recsys.data.sources._items import find_features, last_number, load_array, read_items
 from recsys.data.sources._movies import chosen, with_posters
@@ -44,7 +45,7 @@ class MMRec:
         counts: list[Count] = []
         path = self._inter_path(raw)
         types = {
-            "userID": pl.String, "itemID": pl.String, "rating": pl.Float32, "timestamp": pl.Int64, "x_label": pl.Int64,
+            "userID": pl.String, "itemID": pl.String, "rating": pl.Float32, "timestamp": Time(), "x_label": pl.Int64,
         }  # fmt: skip
         records: list[int] = []
         frame = scan_table(path, types, TABS, optional=("rating", "timestamp"), counts=counts, records=records)

@@ -18,6 +18,7 @@ from recsys.core.values import Count, Tables
 from recsys.data.download import RemoteFile
 from recsys.data.reading.files import Layout, need, pick
 from recsys.data.reading.tables import scan_table
+from recsys.data.reading.times import Time
 from recsys.data.sources._columns import interactions
 from recsys.data.sources._movies import MovieSettings, enriched, movie_items
 
@@ -132,7 +133,7 @@ def find_folder(raw: Path, inner: str, names: tuple[str, ...]) -> Path | None:
 
 
 def _csv_ratings(folder: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
-    types = {"userId": pl.String, "movieId": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
+    types = {"userId": pl.String, "movieId": pl.String, "rating": pl.Float32, "timestamp": Time()}
     table = scan_table(folder / "ratings.csv", types, counts=counts, records=records)
     return table.rename({"userId": "user_id", "movieId": "item_id"})
 
@@ -147,7 +148,7 @@ def _csv_movies(folder: Path, counts: list[Count]) -> pl.LazyFrame:
 def _dat_ratings(folder: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
     # "::" read as ":" with an empty column between: polars separates by one byte only, and this needs no rewrite.
     layout = Layout(":", quote=None, names=("user_id", "", "item_id", "", "rating", "", "timestamp"))
-    types = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
+    types = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": Time()}
     return scan_table(folder / "ratings.dat", types, layout, counts=counts, records=records)
 
 

@@ -14,6 +14,7 @@ from recsys.core.values import Count, Tables
 from recsys.data.download import RemoteFile
 from recsys.data.reading.files import TABS, Layout, need
 from recsys.data.reading.tables import scan_table
+from recsys.data.reading.times import Time
 from recsys.data.sources._columns import interactions, part_of
 from recsys.data.sources._movies import MovieSettings, chosen, enriched, known, movie_items
 
@@ -105,7 +106,7 @@ def embedded_folder() -> Path | None:
 
 def _atomic(folder: Path, counts: list[Count], records: list[int]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     types = {
-        "user_id:token": pl.String, "item_id:token": pl.String, "rating:float": pl.Float32, "timestamp:float": pl.Int64,
+        "user_id:token": pl.String, "item_id:token": pl.String, "rating:float": pl.Float32, "timestamp:float": Time(),
     }  # fmt: skip
     ratings = scan_table(folder / "ml-100k.inter", types, TABS, counts=counts, records=records)
     types = dict.fromkeys(
@@ -121,7 +122,7 @@ def _atomic(folder: Path, counts: list[Count], records: list[int]) -> tuple[pl.L
 
 
 def _grouplens(folder: Path, counts: list[Count], records: list[int]) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    types = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": pl.Int64}
+    types = {"user_id": pl.String, "item_id": pl.String, "rating": pl.Float32, "timestamp": Time()}
     layout = Layout("\t", quote=None, names=tuple(types))
     ratings = scan_table(folder / "u.data", types, layout, counts=counts, records=records)
     path = need(folder / "u.item", "Unpack the whole archive there.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,14 +15,15 @@ from recsys.core.errors import DataError, did_you_mean
 from recsys.core.runtime import Run
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count, Tables
 from recsys.data import pictures
-from recsys.data.reading.cells import as_attributes, as_id, as_number, as_seconds, as_text, is_blank
+from recsys.data.reading.cells import as_attributes, as_id, as_number, as_text, is_blank
 from recsys.data.reading.files import Layout, need, suffix_of
 from recsys.data.reading.records import conserved
 from recsys.data.reading.tables import collect_table, n_records, open_table, refuse_twice, short_rows
+from recsys.data.reading.times import MOMENT, Time, Unit, as_moment, first_cells, with_form
+from recsys.data.sources._columns import interactions
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
 KNOWN = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl), each also as .gz, or Parquet (.parquet)"
-TimestampUnit = Literal["auto", "s", "ms", "us", "ns"]
 
 
 class InteractionColumns(config.Settings):
@@ -52,8 +53,8 @@ class ItemColumns(config.Settings):
 class OwnTables:
     """Tables of your own, their columns mapped by the settings.
 
-    Dates are read as ISO 8601 (UTC where no zone is given), numbers as seconds,
-    milli-, micro- or nanoseconds since 1970 (told apart by size).
+    Times are read as ISO 8601 (UTC where no zone is given), as seconds, milli-, micro- or
+    nanoseconds since 1970 (told apart by size), or as digits such as 20220624 or 20220624210500.
     """
 
     class Settings(config.Settings):
@@ -72,7 +73,9 @@ class OwnTables:
             " stand around a whole field, else plain text",
         )
         attribute_delimiter: str = Field("|", min_length=1, description="between the values of one attribute cell")
-        timestamp_unit: TimestampUnit = Field("auto", description="unit of numeric times; auto: told by size")
+        timestamp_unit: Unit = Field(
+            "auto", description="unit of numeric times; date: digits such as 20220624 or 2022; auto: told by size"
+        )
         on_bad_rows: Literal["error", "drop"] = Field(
             "error", description="a rating, weight or time that cannot be read: stop, or drop and count the row"
         )
@@ -95,7 +98,7 @@ class OwnTables:
         counts: list[Count] = []
         files = _files(raw, self.settings.interactions, "interactions")
         records: list[int] = []
-        interactions = pl.concat([self._interactions(path, counts, records) for path in files])
+        interactions = pl.concat([self._interactions(path, counts, records) for path in files], how="diagonal")
         items = pl.LazyFrame(schema=ITEM_SCHEMA)
         if item_files := _files(raw, self.settings.items, "items"):
             items = pl.concat([self._items(path, counts) for path in item_files]).lazy()
@@ -120,24 +123,25 @@ class OwnTables:
             "user_id": as_id(_required(schema, names.user, "data.options.columns.user", path), schema),
             "item_id": as_id(_required(schema, names.item, "data.options.columns.item", path), schema),
         }
-        used = {}
+        used, time = {}, Time(self.settings.timestamp_unit)
         for column, given in (("rating", names.rating), ("timestamp", names.timestamp), ("weight", names.weight)):
             used[column] = source = _optional(schema, given, column, f"data.options.columns.{column}", path)
             if source is None:
                 columns[column] = pl.lit(None)
             elif column == "timestamp":
-                sample = collect_table(table.select(source).filter(~is_blank(source, schema)).head(1), path, layout)
-                columns[column] = as_seconds(source, schema, sample[source], self.settings.timestamp_unit, path)
+                cells = collect_table(first_cells(table, source), path, layout)[source]
+                time = with_form(time, cells, path)
+                columns[column] = as_moment(source, time, schema, path)
             else:
                 columns[column] = as_number(source, schema, path)
         checked = {source: columns[column] for column, source in used.items() if source}
         bad = {source: ~is_blank(source, schema) & parsed.is_null() for source, parsed in checked.items()}
-        records.append(self._check(table, path, layout, bad, used["timestamp"], counts))
+        records.append(self._check(table, path, layout, bad, {used["timestamp"]: time.wanted}, counts))
         if self.settings.on_bad_rows == "drop" and bad:
             table = table.filter(~pl.any_horizontal(bad.values()))
-        return table.select(
-            columns[column].cast(dtype, strict=False).alias(column) for column, dtype in INTERACTION_SCHEMA.items()
-        ).with_columns(pl.col("weight").fill_null(1.0))
+        types = INTERACTION_SCHEMA | ({"timestamp": MOMENT} if used["timestamp"] else {})
+        table = table.select(columns[name].cast(dtype, strict=False).alias(name) for name, dtype in types.items())
+        return interactions(table.with_columns(pl.col("weight").fill_null(1.0)))
 
     def _check(
         self,
@@ -145,7 +149,7 @@ class OwnTables:
         path: Path,
         layout: Layout,
         bad: dict[str, pl.Expr],
-        time: str | None,
+        wanted: Mapping[str | None, str],
         counts: list[Count],
     ) -> int:
         """Count the values that cannot be read; refuse or report them. An empty table is refused.
@@ -168,10 +172,10 @@ class OwnTables:
             row = result[f"first {name}"]
             value = collect_table(table.slice(row, 1), path, layout)[name][0]
             if self.settings.on_bad_rows == "error":
-                kind = "time (seconds since 1970 or an ISO 8601 date)" if name == time else "number"
+                such = "row" if n_bad == 1 else "rows"
                 raise DataError(
                     f"file {path}, row {row + 1}, column {name!r}",
-                    f"{value!r} cannot be read as a {kind} ({n_bad:,} such {'row' if n_bad == 1 else 'rows'})",
+                    f"{value!r} cannot be read as {wanted.get(name, 'a number')} ({n_bad:,} such {such})",
                     "Correct it, name another column, or set data.options.on_bad_rows='drop'.",
                 )
             what = f"{path.name}: rows whose {name!r} cannot be read: dropped"
