@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.config import make_settings
-from recsys.core.erased import erased, without
+from recsys.core.erased import erased
 from recsys.core.errors import ArtifactError, ConfigError, RankerError
 from recsys.core.fingerprint import content_key, fingerprint, raw_files, source_key
 from recsys.core.protocols import Ranker, Source, Validator
@@ -126,8 +126,8 @@ class Workflow:
         config |= {"erased": fingerprint(sorted(gone))} if gone else {}
 
         def write(folder: Path) -> dict[str, Any]:
-            tables = without(source.tables(raw, run=self.run), gone)
-            counts = canonicalise(tables, settings.prepare, settings.source, folder, run=self.run)
+            tables = source.tables(raw, run=self.run)
+            counts = canonicalise(tables, settings.prepare, settings.source, folder, erased=gone, run=self.run)
             return {"counts": [asdict(count) for count in counts], "raw": str(raw.absolute())}
 
         return self.store.build("data", settings.source, config=config, write=write)

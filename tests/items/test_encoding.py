@@ -68,6 +68,23 @@ def test_equal_contents_are_encoded_once_and_empty_ones_never(tmp_path, run, mon
     np.testing.assert_array_equal(again.vectors[:, 0], [1, 2, 3])
 
 
+class Short(Length):
+    """Reads two words of a text."""
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, np.ndarray]:
+        return 2, np.array([len(text.split()) > 2 for text in texts])
+
+
+def test_texts_that_are_cut_are_counted_known_ones_too(tmp_path, run) -> None:
+    items = table(["a b", None, "a b c", "a", "x y z"])
+    for _ in range(2):  # the second time nothing is left to encode
+        made = encode_items(items, Short(), "text", tmp_path / "v", run=run)
+        assert [(count.what, count.rows, count.example) for count in made.counts] == [
+            ("items without any text", 1, ""),
+            ("texts (of 4) longer than the 2 tokens that Short reads: cut", 2, "first: item 'i2'"),
+        ]
+
+
 def test_hostile_pictures_are_counted_and_the_others_encoded(tmp_path, run) -> None:
     good = saved(picture("red"), "JPEG")
     bad = [data for data, _ in REFUSED.values()]
