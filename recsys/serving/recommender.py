@@ -68,6 +68,10 @@ class Recommender:
         self.catalogue = Catalogue(dataset)
         self._explains, self._embeds = isinstance(ranker, Explains), isinstance(ranker, HasEmbeddings)
 
+    def __repr__(self) -> str:
+        data, name = self.dataset, type(self.ranker).__name__
+        return f"Recommender({name} on {data.name}: {len(data.users)} users, {len(data.items)} items)"
+
     @classmethod
     def load(
         cls,
@@ -76,7 +80,7 @@ class Recommender:
         artifacts: str | Path = "data/artifacts",
         known: Literal["all", "train+valid", "train"] = "all",
     ) -> Recommender:
-        """Open a trained ranker by folder, name or key.
+        """Open a trained ranker by folder or key; ``recsys.load`` opens one by its name, which depends on the run.
 
         Raises:
             ArtifactError: no such ranker, or a step that it was made from is gone.
