@@ -177,7 +177,7 @@ def test_requests_made_from_the_schema(service) -> None:
     for found in schema.get_all_operations():
         operation = found.ok()
 
-        @hypothesis.settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @hypothesis.settings(max_examples=10, suppress_health_check=list(HealthCheck))
         @hypothesis.seed(7)
         @hypothesis.given(case=operation.as_strategy())
         def ask(case) -> None:
