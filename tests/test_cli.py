@@ -114,9 +114,11 @@ def first_user(config: Path) -> str:
         (("doctor", "--settings", "ranker"), "ranker.ease"),
     ],
 )
-def test_mistakes_end_with_status_2_and_a_remedy(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    with CliRunner().isolated_filesystem(tmp_path):
-        done = call(*arguments)
+def test_mistakes_end_with_status_2_and_a_remedy(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call(*arguments)
     assert done.exit_code == 2, done.output
     assert said in done.output
     assert "Traceback" not in done.output
