@@ -21,6 +21,8 @@ from recsys.items import encoding
 from recsys.items.cache import VectorCache, content_digest
 from recsys.items.encoding import encode_items
 
+from waiting import LONG
+
 
 class Length:
     """A text by its length, a picture by its mean colour; remembers what it was given."""
@@ -163,7 +165,7 @@ encoding.encode_items(t.table(["x" * n for n in range(1, 11)]), Dies(), "text", 
 def test_a_killed_encoding_goes_on(tmp_path, run) -> None:
     folder = tmp_path / "v"
     here = str(Path(__file__).parent)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), here], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), here], capture_output=True, timeout=LONG)
     assert done.returncode == -9, done.stderr
     encoder = Length()
     encode_items(table(["x" * n for n in range(1, 11)]), encoder, "text", folder, run=run)
