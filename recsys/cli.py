@@ -103,10 +103,12 @@ def data(workflow: Any, as_json: bool, listing: bool, source: str | None, downlo
         workflow = workflow.with_settings(f"data.source={source}")
     if download:
         workflow.download()
-    made, split = workflow.data(), workflow.split()
-    counts = counted(made.manifest["results"]["counts"])
+    made = workflow.data()
+    if not as_json:  # before the split, which what was dropped may have left too little for
+        click.echo("\n".join([workflow.describe_data(), *counted(made.manifest["results"]["counts"])]))
+    split = workflow.split()
     parts = ", ".join(f"{name} {rows:,}" for name, rows in split.manifest["results"].items())
-    show_result(split, as_json, f"{workflow.describe_data()}", *counts, f"split {split.config['kind']}: {parts}")
+    show_result(split, as_json, f"split {split.config['kind']}: {parts}")
 
 
 @main.command()

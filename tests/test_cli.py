@@ -131,6 +131,23 @@ def test_mistakes_end_with_status_2_and_a_remedy(
     assert "try:" in done.output
 
 
+def test_what_was_dropped_is_shown_although_no_split_can_be_made_of_the_rest(tmp_path: Path) -> None:
+    rows = ["user_id,item_id,shop", *(f"u{row},i{row} ,x" for row in range(3)), "\\N,i,x"]
+    (tmp_path / "interactions.csv").write_text("\n".join(rows))
+    (tmp_path / "run.toml").write_text(
+        f'[data]\nsource = "own"\nraw = "{tmp_path.as_posix()}"\n[run]\nartifacts = "{tmp_path.as_posix()}/made"\n'
+    )
+    done = call("data", "-c", str(tmp_path / "run.toml"), "-q")
+    assert done.exit_code == 2
+    for line in (
+        "  columns of interactions.csv not used: 1 (shop)",
+        "  item ids with blanks around them: trimmed: 3 (first: 'i0 ' is 'i0')",
+        "  interactions without a user or item id: dropped: 1 (first: input row 4: user (none), item 'i')",
+        "the test part is empty",
+    ):
+        assert line in done.output
+
+
 def test_a_device_that_is_not_there_is_refused_before_any_work(config: Path) -> None:
     done = call("train", "-c", str(config), "-q", "--set", "run.device=cuda:99", "--set", "ranker.regularisation=21")
     assert done.exit_code == 2, done.output
