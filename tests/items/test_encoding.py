@@ -149,7 +149,7 @@ def test_an_interrupted_encoding_goes_on(tmp_path, run, monkeypatch, modality) -
 
 KILLED = """
 import os, signal, sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = [sys.argv[2], os.path.dirname(sys.argv[2])]
 import numpy as np, test_encoding as t
 from recsys.core.runtime import Run
 from recsys.items import encoding
