@@ -212,7 +212,7 @@ def _check(cells: pl.LazyFrame, types: Types, optional: Collection[str], path: P
     found = cells.select(*totals, *first).collect(engine="streaming").row(0, named=True)
     conserved(path, found["__n"], total)
     if found["__n"] == found["__skipped"]:
-        raise DataError(f"file {path}", "has no rows", "Check that it was written to the end.")
+        raise DataError(f"file {path}", "has no rows", "Export or fetch it again.")
     rows = {name: found[name] for name in types if found[name] is not None}
     if rows:
         name = min(rows, key=rows.__getitem__)

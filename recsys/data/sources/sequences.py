@@ -61,7 +61,7 @@ def _check(rows: pl.LazyFrame, path: Path) -> None:
     double = pl.col(ROW).filter(~pl.col("user_id").is_first_distinct()).min().alias("double")
     found = collect_table(rows.select(pl.len().alias("n"), lonely, double), path, LINES).row(0, named=True)
     if not found["n"]:
-        raise DataError(f"file {path}", "has no rows", "Check that it was written to the end.")
+        raise DataError(f"file {path}", "has no rows", "Export or fetch it again.")
     if found["lonely"] is not None:
         cause = "names a user and no item"
         raise DataError(f"{path}, row {found['lonely'] + 1}", cause, "Remove that row, or separate by blanks.")
