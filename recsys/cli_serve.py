@@ -54,9 +54,11 @@ def recommend(
       recsys recommend ease --all --workers 16 --executor ray      on the cluster of RAY_ADDRESS
     """
     from recsys.core.artifact import ArtifactStore
+    from recsys.core.registry import name_plugins
     from recsys.listing import lists_dict, lists_text, recommend_lists
     from recsys.serving.recommender import Recommender
 
+    name_plugins(ranker)
     meant = ArtifactStore(artifacts).candidates(ranker)
     if len(meant) > 1:
         click.echo(f"{meant[-1].path.name}, the newest of {len(meant)} of that name (recsys show)", err=True)

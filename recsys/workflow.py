@@ -19,6 +19,7 @@ from recsys.core.erased import erased, without
 from recsys.core.errors import ArtifactError, ConfigError, RankerError
 from recsys.core.fingerprint import content_key, fingerprint, raw_files, source_key
 from recsys.core.protocols import Ranker, Source, Validator
+from recsys.core.registry import UnnamedPluginError, check_named, name_plugins
 from recsys.core.runtime import Run, forget_peak_memory, peak_memory_mb, to_stderr
 from recsys.core.values import ATTRIBUTES, Dataset, FitLog, ItemFeatures, Split
 from recsys.data import SOURCES
@@ -28,7 +29,15 @@ from recsys.data.splits import SplitSettings, load_split, make_split, save_split
 from recsys.evaluation.knockout import Knockout, knocked_out
 from recsys.items import MODALITIES, make_encoder
 from recsys.rankers import RANKERS
-from recsys.rankers.store import learns_by_gradient, load_ranker, make_ranker, resolved, save_ranker, uses_features
+from recsys.rankers.store import (
+    learns_by_gradient,
+    load_ranker,
+    make_ranker,
+    resolved,
+    save_ranker,
+    unnamed,
+    uses_features,
+)
 from recsys.runconfig import DataSettings, RunConfig, check_device, overridden
 from recsys.tracking import Tracking
 
@@ -59,6 +68,7 @@ class Workflow:
         self.store = ArtifactStore(config.run.artifacts)
         self.run = Run(seed=config.run.seed, device=config.run.device, progress=progress, log=log)
         self._made_items: dict[str, Artifact | None] = {}
+        name_plugins(config.ranker)
 
     def with_settings(self, *overrides: str) -> Workflow:
         """Return a workflow with ``a.b=c`` settings on top of this one's."""
@@ -235,6 +245,7 @@ class Workflow:
         from recsys.evaluation.evaluator import make_validator
 
         chosen = resolved(ranker or self.config.ranker)
+        name_plugins(chosen)  # whoever asks names them; what a file names is refused where it is opened
         knockout = knockout and knockout.met(chosen)
         wanted = chosen.get("modalities", ())
         members = [self.train(member, knockout=knockout) for member in chosen.get("members", ())]
@@ -370,8 +381,9 @@ class Workflow:
         Where the configuration says nothing of data and split, those of the first ranker opened are taken.
 
         Raises:
-            ArtifactError: no such ranker, or one of another split.
+            ArtifactError: no such ranker, one of another split, or made by code that the run does not name.
         """
+        name_plugins(reference)
         found = self.store.candidates(reference)
         rankers = [artifact for artifact in found if artifact.kind == "ranker"]
         if not rankers:
@@ -388,6 +400,10 @@ class Workflow:
             raise _other_split(reference)
         if len(ours) > 1:
             self.run.log(f"{len(ours)} rankers are named {reference}: taking the newest, {_told_apart(ours)}")
+        try:
+            check_named(ours[-1].config["ranker"])
+        except UnnamedPluginError as error:
+            raise unnamed(ours[-1].path, error) from None
         return ours[-1]
 
     def _adopt(self, trained: Artifact) -> None:
