@@ -7,6 +7,7 @@ the others: a step's key holds its own settings and the keys of the steps it bui
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -68,6 +69,7 @@ class Workflow:
         self.store = ArtifactStore(config.run.artifacts)
         self.run = Run(seed=config.run.seed, device=config.run.device, progress=progress, log=log)
         self._made_items: dict[str, Artifact | None] = {}
+        self._codes: dict[type, str] = {}
         name_plugins(config.ranker)
 
     def with_settings(self, *overrides: str) -> Workflow:
@@ -127,8 +129,9 @@ class Workflow:
     def _data(self) -> Artifact:
         settings, source, raw = self.config.data, self._source(), self._raw
         options = source.settings.model_dump(mode="json")
+        code = source_key(type(source), now=uuid.uuid4().hex, log=self.run.log)
         config = {
-            "source": settings.source, "options": options, "code": source_key(type(source)),
+            "source": settings.source, "options": options, "code": code,
             "prepare": settings.prepare.model_dump(mode="json"),
             "files": content_key(raw_files(raw, options, self.store.root), raw, self.store.root),
         }  # fmt: skip
@@ -141,6 +144,12 @@ class Workflow:
             return {"counts": [asdict(count) for count in counts], "raw": str(raw.absolute())}
 
         return self.store.build("data", settings.source, config=config, write=write)
+
+    def _code(self, kind: type) -> str:
+        """Return the key of a plug-in's code as it was at first: what it refers to may change while it runs."""
+        if kind not in self._codes:
+            self._codes[kind] = source_key(kind, log=self.run.log)
+        return self._codes[kind]
 
     @property
     def _raw(self) -> Path:
@@ -208,7 +217,7 @@ class Workflow:
         config = {
             "modality": modality, "encoder": name,
             "options": encoder.settings.model_dump(mode="json", exclude={"batch_size"}),
-            "identity": encoder.identity(), "code": source_key(type(encoder)), "encoding": ENCODING,
+            "identity": encoder.identity(), "code": self._code(type(encoder)), "encoding": ENCODING,
         }  # fmt: skip
 
         def write(folder: Path) -> dict[str, Any]:
@@ -251,7 +260,7 @@ class Workflow:
         members = [self.train(member, knockout=knockout) for member in chosen.get("members", ())]
         parents = [self.split(), *(self.items(wanted).values() if uses_features(chosen) else ()), *members]
         metric = self.config.evaluation.metric
-        code = source_key(RANKERS.load(chosen["name"]))
+        code = self._code(RANKERS.load(chosen["name"]))
         config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric, "code": code}
         config |= {"knockout": knockout.to_dict(), "knockout_code": source_key(Knockout)} if knockout else {}
 
