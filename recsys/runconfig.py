@@ -29,6 +29,11 @@ class DataSettings(Settings):
     source: str = Field("ml-100k", description="Data set or file format: see recsys data --list.")
     raw: Path | None = Field(None, description="Folder of the raw files, from where you are; unset: data/raw/<source>.")
     options: dict[str, Any] = Field({}, description="Settings of the source: see recsys data --list --source NAME.")
+    name: str | None = Field(
+        None,
+        pattern=r"^\w[\w.+-]{0,79}$",
+        description="Of the files that keep feedback and profiles; unset: data is recognised by content, else folder.",
+    )
     prepare: CanonicalSettings = Field(CanonicalSettings(), description="Thresholds, k-core, duplicates.")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.console import columns
-from recsys.core.artifact import ArtifactStore
+from recsys.core.artifact import ArtifactStore, card
 
 
 def show_text(root: Path, reference: str | None, *, verify: bool, as_json: bool) -> str:
@@ -36,8 +36,7 @@ def show_text(root: Path, reference: str | None, *, verify: bool, as_json: bool)
         f"{'  ' * depth}{entry['kind']} {entry['name']} ({entry['key']})" for depth, entry in store.lineage(artifact)
     ]
     checked = ["", "Every file has its recorded hash."] if verify else []
-    text = (artifact.path / "card.md").read_text(encoding="utf-8")
-    return "\n".join([text.rstrip(), "", "## Lineage", *lineage, *checked, "", str(artifact.path)])
+    return "\n".join([card(artifact.manifest).rstrip(), "", "## Lineage", *lineage, *checked, "", str(artifact.path)])
 
 
 def source_rows(name: str | None) -> list[dict[str, Any]]:

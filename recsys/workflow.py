@@ -351,6 +351,11 @@ class Workflow:
         found = load_dataset(self.data().path)
         return replace(found, item_table=relocated(found.item_table, *self._raw_then_and_now()))
 
+    @property
+    def raw_folder(self) -> Path:
+        """Where the raw files lie now."""
+        return self._raw_then_and_now()[1]
+
     def _raw_then_and_now(self) -> tuple[Path, Path]:
         """Return where the raw files lay when they were read, and where the same files lie now."""
         about, settings = self.data(), self.config.data
@@ -401,7 +406,8 @@ class Workflow:
                 f"is of kind {found[-1].kind!r}, not a ranker",
                 "List the rankers with: recsys show",
             )
-        untold = (self.config.data, self.config.split) == (DataSettings(), SplitSettings())
+        data = self.config.data.model_copy(update={"name": None})  # which says nothing of what the data is
+        untold = (data, self.config.split) == (DataSettings(), SplitSettings())
         if untold and "_split" not in self.__dict__:
             self._adopt(rankers[-1])
         ours = [artifact for artifact in rankers if self._of_this_split(artifact)]
