@@ -70,6 +70,7 @@ class Workflow:
         self.run = Run(seed=config.run.seed, device=config.run.device, progress=progress, log=log)
         self._made_items: dict[str, Artifact | None] = {}
         self._codes: dict[type, str] = {}
+        self._said: set[str] = set()
         name_plugins(config.ranker)
 
     def with_settings(self, *overrides: str) -> Workflow:
@@ -258,7 +259,8 @@ class Workflow:
         knockout = knockout and knockout.met(chosen)
         wanted = chosen.get("modalities", ())
         members = [self.train(member, knockout=knockout) for member in chosen.get("members", ())]
-        parents = [self.split(), *(self.items(wanted).values() if uses_features(chosen) else ()), *members]
+        encoded = self._encoded_for_rankers(wanted) if uses_features(chosen) else {}
+        parents = [self.split(), *encoded.values(), *members]
         metric = self.config.evaluation.metric
         code = self._code(RANKERS.load(chosen["name"]))
         config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric, "code": code}
@@ -369,7 +371,9 @@ class Workflow:
         return load_split(self.dataset, self.split().path)
 
     def features(self, only: Sequence[str] = (), knockout: Knockout | None = None) -> ItemFeatures:
-        """Return attributes, and features: ready-made ones of the source, or those encoded here where there are both.
+        """Return attributes, and item vectors: the source's own where it brings any, else those encoded here.
+
+        ``items.replace`` names modalities that are encoded here in any case.
 
         Args:
             only: modalities wanted; empty: all.
@@ -380,7 +384,7 @@ class Workflow:
         from recsys.items.attributes import attribute_matrix
 
         matrices = {name: x for name, x in load_features(self.data().path).matrices.items() if not only or name in only}
-        for modality, artifact in self.items(only).items():
+        for modality, artifact in self._encoded_for_rankers(only).items():
             if artifact.manifest["results"]["encoded"]:
                 matrices[modality] = np.load(artifact.path / f"{modality}.npy", allow_pickle=False)
         if not only or ATTRIBUTES in only:
@@ -388,6 +392,27 @@ class Workflow:
             matrices |= {ATTRIBUTES: attributes} if attributes.shape[1] else {}
         found = ItemFeatures(matrices)
         return knocked_out(found, knockout, self.run) if knockout else found
+
+    def _encoded_for_rankers(self, only: Sequence[str]) -> dict[str, Artifact]:
+        """Return the encoded modalities that rankers read: those of which the source brings no vectors of its own."""
+        from recsys.items.encoding import has
+
+        chosen, found = self.config.items, {}
+        for name in MODALITIES:
+            own = (self.data().path / "features" / f"{name}.npy").is_file() and name not in chosen.replace
+            if own and chosen.encoder_of(name) != "none" and has(self.dataset.item_table, name):
+                self._say_once(
+                    f"{name}: rankers read the vectors that the data brings, not those of {chosen.encoder_of(name)}; "
+                    f'items.replace=["{name}"] takes the others'
+                )
+            elif not own:
+                found |= self.items((name,)) if not only or name in only else {}
+        return found
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self.run.log(line)
 
     def open_ranker(self, reference: str) -> Artifact:
         """Open a trained ranker of this configuration's split by folder, name or key.
