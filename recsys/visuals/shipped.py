@@ -15,6 +15,7 @@ from torch import nn
 
 from recsys.core.config import Settings
 from recsys.core.errors import ArtifactError
+from recsys.core.hashing import file_hash, known_hash
 from recsys.data.item_parts import RULE
 from recsys.visuals.autoencoder import Autoencoder
 from recsys.visuals.taste import TasteSpace
@@ -59,13 +60,36 @@ def save_weights(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, draft, metadata={"format": FORMAT, "facts": json.dumps(told, sort_keys=True)})
+        digest_of(path).unlink(missing_ok=True)
         os.replace(draft, path)
+        digest_of(path).write_text(f"{file_hash(path)}\n", encoding="ascii")
     except Exception as error:  # safetensors has an error class of its own for a full disk
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise ArtifactError(
             f"weights {path}", f"cannot be written ({error})", "Free some space and try again."
         ) from error
+
+
+def digest_of(path: Path) -> Path:
+    """Return the file beside the weights that holds their sha256."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def check_weights(path: Path) -> Path:
+    """Return the path of weights that have the hash which lies beside them; those of earlier versions have none.
+
+    Raises:
+        ArtifactError: they were changed or damaged.
+    """
+    try:
+        right = digest_of(path).read_text(encoding="ascii").strip() if digest_of(path).is_file() else None
+        whole = right is None or known_hash(path) == right
+    except (OSError, ValueError):
+        whole = False
+    if not whole:
+        raise ArtifactError(f"weights {path}", "missing, changed or damaged", "Install the package again.")
+    return path
 
 
 def read_weights(path: Path, kind: type[M]) -> tuple[M, dict[str, Any], dict[str, torch.Tensor]]:
@@ -77,7 +101,7 @@ def read_weights(path: Path, kind: type[M]) -> tuple[M, dict[str, Any], dict[str
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(check_weights(path), "pt") as file:
             facts = json.loads(file.metadata()["facts"])
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
         settings: type[Settings] = kind.Settings
