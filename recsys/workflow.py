@@ -414,15 +414,21 @@ class Workflow:
             self._said.add(line)
             self.run.log(line)
 
-    def open_ranker(self, reference: str) -> Artifact:
+    def open_ranker(self, reference: str, *, by_user: bool = True) -> Artifact:
         """Open a trained ranker of this configuration's split by folder, name or key.
 
         Where the configuration says nothing of data and split, those of the first ranker opened are taken.
 
+        Args:
+            reference: folder, name or key.
+            by_user: whoever runs this gave the reference, and so names the code in it, such as ``my_file:MyRanker``;
+                a client of a server does not.
+
         Raises:
             ArtifactError: no such ranker, one of another split, or made by code that the run does not name.
         """
-        name_plugins(reference)
+        if by_user:
+            name_plugins(reference)
         found = self.store.candidates(reference)
         rankers = [artifact for artifact in found if artifact.kind == "ranker"]
         if not rankers:

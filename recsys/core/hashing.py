@@ -48,3 +48,27 @@ def known_hash(path: Path) -> str:
             return digest
         _seen[seen] = digest
     return _seen[seen]
+
+
+def digest_of(path: Path) -> Path:
+    """Return the file beside a file that holds its sha256."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def keep_digest(path: Path) -> None:
+    """Write the sha256 of a file beside it.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
+    digest_of(path).write_text(f"{file_hash(path)}\n", encoding="ascii")
+
+
+def is_whole(path: Path) -> bool | None:
+    """Return whether a file has the sha256 that lies beside it; ``None``: none does.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    beside = digest_of(path)
+    return known_hash(path).encode() == beside.read_bytes().strip() if beside.is_file() else None

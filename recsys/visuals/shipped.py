@@ -15,7 +15,7 @@ from torch import nn
 
 from recsys.core.config import Settings
 from recsys.core.errors import ArtifactError
-from recsys.core.hashing import file_hash, known_hash
+from recsys.core.hashing import digest_of, is_whole, keep_digest
 from recsys.data.item_parts import RULE
 from recsys.visuals.autoencoder import Autoencoder
 from recsys.visuals.taste import TasteSpace
@@ -62,18 +62,13 @@ def save_weights(
         save_file(tensors, draft, metadata={"format": FORMAT, "facts": json.dumps(told, sort_keys=True)})
         digest_of(path).unlink(missing_ok=True)
         os.replace(draft, path)
-        digest_of(path).write_text(f"{file_hash(path)}\n", encoding="ascii")
+        keep_digest(path)
     except Exception as error:  # safetensors has an error class of its own for a full disk
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise ArtifactError(
             f"weights {path}", f"cannot be written ({error})", "Free some space and try again."
         ) from error
-
-
-def digest_of(path: Path) -> Path:
-    """Return the file beside the weights that holds their sha256."""
-    return path.with_name(f"{path.name}.sha256")
 
 
 def check_weights(path: Path) -> Path:
@@ -83,11 +78,10 @@ def check_weights(path: Path) -> Path:
         ArtifactError: they were changed or damaged.
     """
     try:
-        right = digest_of(path).read_text(encoding="ascii").strip() if digest_of(path).is_file() else None
-        whole = right is None or known_hash(path) == right
-    except (OSError, ValueError):
-        whole = False
-    if not whole:
+        damaged = is_whole(path) is False
+    except OSError:
+        damaged = True
+    if damaged:
         raise ArtifactError(f"weights {path}", "missing, changed or damaged", "Install the package again.")
     return path
 
