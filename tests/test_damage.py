@@ -19,7 +19,7 @@ from recsys.cli import main
 from recsys.core.artifact import CARD, MANIFEST, Artifact, ArtifactStore, read_artifact
 from recsys.core.errors import ArtifactError, RecsysError
 from recsys.core.hashing import file_hash
-from recsys.core.manifest import CHECKSUM, key_of, sealed
+from recsys.core.manifest import CHECKSUM, artifact_key, sealed
 from recsys.data.canonical import load_dataset, load_features, read_interactions
 from recsys.evaluation.result import Evaluation
 from recsys.profiling import Profiling
@@ -213,7 +213,7 @@ def forged(path: Path, **changed: Any) -> None:
     manifest = json.loads((path / MANIFEST).read_text()) | changed
     manifest["files"] = {name: file_hash(path / name) for name in manifest["files"]}
     keys = [parent["key"] for parent in manifest["parents"]]
-    manifest["key"] = key_of(manifest["kind"], manifest["schema"], manifest["config"], keys)
+    manifest["key"] = artifact_key(manifest["kind"], manifest["schema"], manifest["config"], keys)
     manifest.pop(CHECKSUM, None)
     (path / MANIFEST).write_text(json.dumps(sealed(manifest)))
 
@@ -304,12 +304,12 @@ def test_code_that_an_artifact_names_is_not_imported(
     if config["name"] != "profile":  # whose sources are looked up by a fit alone
         with pytest.raises(ArtifactError, match="canary_of_test:X', code that this run does not name"):
             Recommender.load(one.path, artifacts=copy / "artifacts")
-        done = CliRunner().invoke(main, ["recommend", "fusion", "--user", "u1", *artifacts])
+        done = CliRunner().invoke(main, ["recommend", str(one.path), "--user", "u1", *artifacts])
         assert done.exit_code == 2, done.output
         assert "--set ranker.name=canary_of_test:X" in done.stderr
     with pytest.raises(ArtifactError, match="code that this run does not name"):
         workflow(copy).open_ranker(str(one.path))
-    done = CliRunner().invoke(main, ["serve", "fusion", *artifacts])
+    done = CliRunner().invoke(main, ["serve", str(one.path), *artifacts])
     assert done.exit_code == 2, done.output
     assert not (copy / "canary_of_test.ran").exists()
     assert "canary_of_test" not in sys.modules

@@ -25,7 +25,7 @@ from typing import Any
 
 from recsys.core.errors import ArtifactError, did_you_mean
 from recsys.core.hashing import file_hash, known_hash
-from recsys.core.manifest import PARENT, fault, key_of, sealed
+from recsys.core.manifest import PARENT, artifact_key, fault, sealed
 from recsys.core.runtime import peak_memory_mb, stopwatch
 
 MANIFEST, CARD, DRAFT = "manifest.json", "card.md", ".draft-"
@@ -101,7 +101,7 @@ class ArtifactStore:
         """
         from filelock import FileLock
 
-        key = artifact_key(kind, schema, config, parents)
+        key = artifact_key(kind, schema, config, [parent.key for parent in parents])
         name = re.sub(r"[^\w.+-]+", "-", name)  # a plug-in's "module:Class" makes a file name, too
         folder = self.root / kind / f"{name}-{key}"
         draft = self.root / kind / f"{DRAFT}{name}-{key}"
@@ -262,11 +262,6 @@ def _whole(folder: Path) -> Artifact:
     found = read_artifact(folder)
     found.verify()
     return found
-
-
-def artifact_key(kind: str, schema: int, config: Mapping[str, Any], parents: Sequence[Artifact]) -> str:
-    """Return 12 hex digits that depend on what the result depends on, and on nothing else."""
-    return key_of(kind, schema, config, [parent.key for parent in parents])
 
 
 def describe(

@@ -1,7 +1,7 @@
 """What code of a plug-in refers to besides its own text: values of its module, of its class and of its closures.
 
-A data source that is defined in a notebook, or that hands out a DataFrame which somebody put there, gives other tables
-when that changes, though its text does not. Values are compared by content, objects by what pickling them would keep
+A data source in a notebook that returns a DataFrame gives other tables once the frame changes, though its text does
+not. Values are compared by content, objects by what pickling them would keep
 (nothing is pickled). What has no content that can be compared, such as a connection, is named.
 """
 

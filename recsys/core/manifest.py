@@ -19,7 +19,7 @@ BESIDES = {
 }  # fmt: skip
 
 
-def key_of(kind: str, schema: int, config: Mapping[str, Any], parents: Sequence[str]) -> str:
+def artifact_key(kind: str, schema: int, config: Mapping[str, Any], parents: Sequence[str]) -> str:
     """Return 12 hex digits that depend on kind, schema, configuration and the parents' keys."""
     plain = json.loads(json.dumps(config, default=str))  # as it will be read back: a number as a key is a text there
     text = json.dumps([kind, schema, plain, sorted(parents)], sort_keys=True)
@@ -61,7 +61,7 @@ def _mismatch(manifest: Mapping[str, Any]) -> str | None:
     if CHECKSUM in manifest and manifest[CHECKSUM] != _checksum(manifest):
         return "it was changed or damaged: it does not have its recorded checksum"
     keys = [parent["key"] for parent in manifest["parents"]]
-    if manifest["key"] != key_of(manifest["kind"], manifest["schema"], manifest["config"], keys):
+    if manifest["key"] != artifact_key(manifest["kind"], manifest["schema"], manifest["config"], keys):
         return "it was changed or damaged: its key does not follow from its configuration"
     return None
 
