@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from recsys.core.errors import DataError
-from recsys.data.reading.times import Time, as_moment
+from recsys.data.reading.times import MOMENT, Time, as_moment
 
 
 def is_blank(name: str, schema: pl.Schema) -> pl.Expr:
@@ -39,7 +39,7 @@ def as_number(name: str, schema: pl.Schema, path: Path) -> pl.Expr:
 def typed(name: str, dtype: Any, schema: pl.Schema) -> pl.Expr:
     """A column in exactly this type; null where text does not say it. Whole numbers may be written ``3.0``."""
     if isinstance(dtype, Time):
-        return as_moment(name, dtype, schema)
+        return as_moment(name, dtype, schema) if name in schema else pl.lit(None, MOMENT).alias(name)
     column = pl.col(name)
     if schema.get(name, pl.String) != pl.String:
         return column.cast(dtype, strict=False)
