@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,33 @@ def train(
     Raises:
         RecsysError: a setting, a file or a value that cannot be used.
     """
-    workflow = Workflow(read_config(Path(config) if config else None, overrides), progress=progress)
+    workflow = _workflow(config, overrides, progress=progress)
     trained = workflow.train()
+    workflow.store.renew(trained)
     return Recommender.load(trained.path, artifacts=workflow.store.root, known=known)
+
+
+def load(
+    ranker: str | Path,
+    config: str | Path | None = None,
+    *overrides: str,
+    known: Literal["all", "train+valid", "train"] = "all",
+) -> Recommender:
+    """Open a trained ranker, by the rule of the command line (see ``recsys.naming``).
+
+    Args:
+        ranker: a name, which means a ranker trained on the run's data and split, or exactly one artifact: its folder,
+            its key, or both as the folder is called (``ease-0123456789ab``).
+        config, overrides, known: as in ``train``.
+
+    Raises:
+        RecsysError: there is no such ranker, or a setting cannot be used.
+    """
+    workflow = _workflow(config, overrides)
+    return Recommender.load(workflow.find_ranker(ranker).path, artifacts=workflow.store.root, known=known)
+
+
+def _workflow(config: str | Path | None, overrides: Sequence[str], **options: bool) -> Workflow:
+    workflow = Workflow(read_config(Path(config) if config else None, overrides), **options)
+    workflow.asked = overrides
+    return workflow

@@ -76,7 +76,7 @@ class Recommender:
         artifacts: str | Path = "data/artifacts",
         known: Literal["all", "train+valid", "train"] = "all",
     ) -> Recommender:
-        """Open a trained ranker by folder, name or key.
+        """Open a trained ranker by folder or key; ``recsys.load`` opens one by its name, which depends on the run.
 
         Raises:
             ArtifactError: no such ranker, or a step that it was made from is gone.
