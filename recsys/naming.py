@@ -117,7 +117,13 @@ class Names:
         taken = self._first_agreeing(rankers)
         apart = self._apart(taken, code=len(rankers) > 1)
         alone = len(rankers) == 1 and not apart
-        why = "" if alone else taken.path.name if len(rankers) == 1 else f"the last trained, {_told_apart(taken, rankers)}"
+        why = (
+            ""
+            if alone
+            else taken.path.name
+            if len(rankers) == 1
+            else f"the last trained, {_told_apart(taken, rankers)}"
+        )
         return taken, why + (f", trained {' and '.join(apart)}" if apart else "")
 
     # -- what they rest on -----------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ def unknown(names: Names, name: str, data: Mapping[str, Any], raw: Path) -> Arti
     near = did_you_mean(name, {*here, *RANKERS})
     if error.thing.startswith("artifact /") or "cannot be read" in error.cause or not near.startswith("Did"):
         return error
-    return ArtifactError(error.thing, error.cause, f"{near} List what there is with: recsys show --artifacts {store.root}")
+    return ArtifactError(
+        error.thing, error.cause, f"{near} List what there is with: recsys show --artifacts {store.root}"
+    )
 
 
 def _elsewhere(names: Names, name: str, other: Artifact, ours: Mapping[str, Any], raw: Path) -> ArtifactError:
@@ -60,7 +62,9 @@ def _elsewhere(names: Names, name: str, other: Artifact, ours: Mapping[str, Any]
     theirs, told = data.config, f"{split.config['kind']} split, seed {split.config.get('seed', 0)}"
     if theirs == ours:
         cause = f"was trained on another split than this configuration's ({told})"
-        return _error(name, cause, f"Give the same -c and --set as when it was trained, {exactly}, or train it: {again}")
+        return _error(
+            name, cause, f"Give the same -c and --set as when it was trained, {exactly}, or train it: {again}"
+        )
     place = str(data.manifest["results"].get("raw", ""))
     if place == str(raw.absolute()) and _but_for(theirs, ours, "files"):
         made = other.manifest["created"][:10]

@@ -30,7 +30,15 @@ from recsys.items import MODALITIES, make_encoder
 from recsys.naming import Names, parent_key
 from recsys.naming_errors import not_a_ranker, unknown
 from recsys.rankers import RANKERS
-from recsys.rankers.store import learns_by_gradient, load_ranker, make_ranker, resolved, save_ranker, title, uses_features
+from recsys.rankers.store import (
+    learns_by_gradient,
+    load_ranker,
+    make_ranker,
+    resolved,
+    save_ranker,
+    title,
+    uses_features,
+)
 from recsys.runconfig import DataSettings, RunConfig, check_device, overridden
 from recsys.tracking import Tracking
 
@@ -163,7 +171,9 @@ class Workflow:
         if made := vars(self).get("_split"):
             return made.key
         data = vars(self).get("_data")
-        return artifact_key(**self._split_plan, parents=[data.key if data else artifact_key(**self._data_plan, parents=[])])
+        return artifact_key(
+            **self._split_plan, parents=[data.key if data else artifact_key(**self._data_plan, parents=[])]
+        )
 
     @cached_property
     def _split(self) -> Artifact:
