@@ -262,9 +262,9 @@ def evaluate(
 ) -> None:
     """Measure trained rankers by full ranking, with 95 % intervals and paired tests.
 
-    RANKERS are names, of rankers trained on this run's data and split, or exactly one artifact
-    each (folder or key); without any, the configured ranker is trained if need be. --knockout trains each ranker that reads item features anew with
-    the features shuffled between items, absent, and noise, and says what is then lost.
+    RANKERS are names, of rankers trained on this run's data and split, or exactly one artifact each (folder or key);
+    without any, the configured ranker is trained if need be. --knockout trains each ranker that reads item features
+    anew with the features shuffled between items, absent, and noise, and says what is then lost.
 
     \b
     Examples:

@@ -9,9 +9,9 @@ folder, nor one of files that have changed since. Where several have the name, t
 2. the best on validation of those that ``recsys tune`` chose;
 3. the one that was trained last; ``recsys train`` of one that is there already counts as training it.
 
-Where ``--set`` gave settings of the ranker, only those that have them count. Within 1 and 3, rankers that agree with the
-run's seed, metric and encoders and with the code as it is now go before others. What was taken, and why, is said in a
-line, unless there was but one.
+Where ``--set`` gave settings of the ranker, only those that have them count, and where none has, that is an error.
+Within 1 and 3, rankers that agree with the run's seed, metric and encoders and with the code as it is now go before
+others. What was taken, and why, is said in a line, with how many others there are, unless there was but one.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Names:
         raise ArtifactError(f"ranker {name!r}", cause, "Train it: recsys train with the same -c and --set.")
 
     def _best_record(self, rankers: Sequence[Artifact]) -> Artifact | None:
-        """Return what a search noted of the best of some rankers: by the run's metric, if any did, the last of equals."""
+        """Return what a search noted of the best of some rankers, by the run's metric first; the last of equals."""
         keys = {one.key for one in rankers}
         records = [one for one in self.here(self.store.list(TUNED)) if parent_key(one, "ranker") in keys]
         metric = self.config.evaluation.metric
