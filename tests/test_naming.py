@@ -378,6 +378,18 @@ def test_a_plug_ins_name_does_not_depend_on_where_its_file_lies(own: Path, folde
         meaning(own, "my_naming_file:MyRanker")
 
 
+def test_the_library_takes_a_run_as_plain_values_and_says_what_a_model_is(own: Path) -> None:
+    import tomllib
+
+    values = tomllib.loads(own.read_text())
+    model = recsys.train(values, "ranker.name=popularity")
+    assert repr(model) == "Recommender(Popularity on own: 30 users, 20 items)"
+    again = recsys.load("popularity", values)
+    assert [one.item_id for one in again.recommend("u1")] == [one.item_id for one in model.recommend("u1")]
+    with pytest.raises(ArtifactError, match="another split"):
+        recsys.load("popularity", values, "split.seed=3")
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------
 
 

@@ -68,6 +68,10 @@ class Recommender:
         self.catalogue = Catalogue(dataset)
         self._explains, self._embeds = isinstance(ranker, Explains), isinstance(ranker, HasEmbeddings)
 
+    def __repr__(self) -> str:
+        data, name = self.dataset, type(self.ranker).__name__
+        return f"Recommender({name} on {data.name}: {len(data.users)} users, {len(data.items)} items)"
+
     @classmethod
     def load(
         cls,
