@@ -45,7 +45,9 @@ class Comparison:
         cls, workflow: Workflow, rankers: Sequence[str], part: Part = "test", reference: str | None = None
     ) -> Comparison:
         """Open (or train) the rankers and evaluate them where that was not done yet."""
-        meant = {name: workflow.open_ranker(name) for name in rankers}
+        exactly_first = sorted(rankers, key=lambda name: workflow.store.find(name) is None)  # they may bring the split
+        opened = {name: workflow.open_ranker(name) for name in exactly_first}
+        meant = {name: opened[name] for name in rankers}
         trained = list({one.key: one for one in meant.values()}.values()) or [workflow.train()]  # named twice: once
         made = [workflow.evaluate(artifact, part) for artifact in trained]
         names = _labels(trained)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.core.artifact import Artifact
-from recsys.core.errors import ArtifactError, did_you_mean
+from recsys.core.errors import ArtifactError
 from recsys.data.splits import SplitSettings
 from recsys.naming import Names
 from recsys.rankers import RANKERS
@@ -33,6 +33,8 @@ def unknown(names: Names, name: str, data: Mapping[str, Any], raw: Path) -> Arti
         raw: the run's raw files.
     """
     store = names.store
+    if damaged := store.damaged(name):
+        return damaged
     if elsewhere := names.named(name):
         return _elsewhere(names, name, elsewhere[-1], data, raw)
     if others := store.named(name):
@@ -41,13 +43,7 @@ def unknown(names: Names, name: str, data: Mapping[str, Any], raw: Path) -> Arti
     if name in RANKERS or ":" in name:
         cause = f"is not trained yet on {data['source']} with this split"
         return ArtifactError(f"ranker {name!r}", cause, f"Train it: {_train(names, name)}")
-    error = store.not_found(name)
-    near = did_you_mean(name, {*here, *RANKERS})
-    if error.thing.startswith("artifact /") or "cannot be read" in error.cause or not near.startswith("Did"):
-        return error
-    return ArtifactError(
-        error.thing, error.cause, f"{near} List what there is with: recsys show --artifacts {store.root}"
-    )
+    return store.not_found(name, {*here, *RANKERS})
 
 
 def _elsewhere(names: Names, name: str, other: Artifact, ours: Mapping[str, Any], raw: Path) -> ArtifactError:

@@ -436,11 +436,35 @@ def test_a_name_that_means_nothing_gets_an_answer(trained: dict[str, str], folde
         meaning(folder / "one.toml", name)
 
 
+@pytest.mark.parametrize("name", ["ease", "ranker/ease", "{key}"])
+def test_a_damaged_ranker_is_not_called_untrained(own: Path, name: str) -> None:
+    made = train(own)
+    (made.path / "manifest.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"manifest\.json cannot be read.*Delete the folder"):
+        meaning(own, name.format(key=made.path.name))
+
+
 def test_a_part_of_a_key_that_several_have_is_refused(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recsys.core.artifact.SHORTEST", 0)
     train(own)
     with pytest.raises(ArtifactError, match="begins the keys of"):
         workflow(own).store.open("")
+
+
+def test_what_is_named_exactly_brings_the_data_for_names_beside_it(trained: dict[str, str], folder: Path) -> None:
+    own = (
+        "--set",
+        "items.text=none",
+        "--set",
+        "evaluation.ks=[5]",
+        "--set",
+        "evaluation.metric=ndcg@5",
+        "-q",
+        "--json",
+    )
+    given = ("popularity", trained["of one"], "--artifacts", folder / "artifacts", *own)
+    found = json.loads(done("evaluate", *given).stdout)["rankers"]
+    assert [row["path"].rpartition("-")[2] for row in found] == [trained["fresh"], trained["of one"]]
 
 
 def test_recommend_takes_what_is_named_exactly_whatever_the_data(trained: dict[str, str], folder: Path) -> None:

@@ -208,17 +208,28 @@ class ArtifactStore:
                 return read_artifact(folder)
         raise ArtifactError(f"artifact {artifact.path}", f"was made from no {kind}", "Name another artifact.")
 
-    def not_found(self, text: str) -> ArtifactError:
-        """Return the error of a damaged folder of that name where there is one, else what comes near."""
+    def damaged(self, text: str) -> ArtifactError | None:
+        """Return the error of a damaged folder that a name or an exact reference would mean, where there is one."""
         for manifest in sorted(self.root.glob(f"*/[!.]*/{MANIFEST}")):
             folder = manifest.parent
             name = folder.name.rpartition("-")[0]
-            if text in (folder.name, name, f"{folder.parent.name}/{name}"):
+            if plain_name(text) in (folder.name, name) or text == f"{folder.parent.name}/{name}":
                 try:
                     read_artifact(folder)
                 except ArtifactError as error:
                     return error
-        near = did_you_mean(text, {item.manifest["name"] for item in self.list()})
+        return None
+
+    def not_found(self, text: str, besides: Iterable[str] = ()) -> ArtifactError:
+        """Return the error of a damaged folder of that name where there is one, else what comes near.
+
+        Args:
+            text: what was asked for.
+            besides: names that may have been meant, besides those of artifacts.
+        """
+        if error := self.damaged(text):
+            return error
+        near = did_you_mean(text, {*besides, *(item.manifest["name"] for item in self.list())})
         remedy = f"{near} " if near.startswith("Did") else ""
         return ArtifactError(
             f"artifact {text!r}",
