@@ -56,33 +56,38 @@ def _elsewhere(names: Names, name: str, other: Artifact, ours: Mapping[str, Any]
         return error
     exactly, again = f"name that one exactly: {other.path.name}", _train(names, name)
     theirs, told = data.config, f"{split.config['kind']} split, seed {split.config.get('seed', 0)}"
-    if theirs == ours:
+    apart = {key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
+    if not apart:
         cause = f"was trained on another split than this configuration's ({told})"
         return _error(
             name, cause, f"Give the same -c and --set as when it was trained, {exactly}, or train it: {again}"
         )
     place = str(data.manifest["results"].get("raw", ""))
-    if place == str(raw.absolute()) and _but_for(theirs, ours, "files"):
-        made = other.manifest["created"][:10]
-        if not raw.exists():
-            cause = f"was trained on {place}, which is not there any more"
-            return _error(name, cause, f"Put the files back, or {exactly}")
-        cause = f"was trained on {made}, and the files in {place} have changed since"
-        return _error(name, cause, f"Train it on what they are now: {again}; or {exactly}")
-    if place == str(raw.absolute()) and _but_for(theirs, ours, "erased", "code"):
-        what = "the code that reads it" if theirs.get("erased") == ours.get("erased") else "who is erased from it"
-        return _error(name, f"was trained on {theirs['source']}, and {what} has changed since", f"Train it: {again}")
+    if place == str(raw.absolute()) and "source" not in apart:
+        return _same_place(name, apart, place, data.manifest["created"], exactly, again)
     found = CONFIG_OPTION.match(other.manifest["command"])
     by_config = f"Give its configuration (-c {found[1]}), " if found else "Give the configuration of its data (-c), "
     cause = f"is trained in {store.root} on other data alone: {theirs['source']} in {place}"
     return _error(name, cause, f"{by_config}{exactly}, or train it on {ours['source']}: {again}")
 
 
-def _but_for(theirs: Mapping[str, Any], ours: Mapping[str, Any], *keys: str) -> bool:
-    """Return whether two configurations differ in these at most; changed code alone does not hide changed files."""
-    left_out = {*keys, "code"}
-    strip = [{key: value for key, value in one.items() if key not in left_out} for one in (theirs, ours)]
-    return strip[0] == strip[1]
+def _same_place(name: str, apart: set[str], place: str, made: str, exactly: str, again: str) -> ArtifactError:
+    """Return the error of a name that a ranker has which was trained on what lay, or was read, otherwise there."""
+    if "files" in apart and not Path(place).exists():
+        cause = f"was trained on {place}, which is not there any more"
+        return _error(name, cause, f"Put the files back, or {exactly}")
+    if apart & {"options", "prepare"}:
+        cause = f"was trained on {place} with other settings of data ({', '.join(sorted(apart - {'code'}))})"
+        return _error(
+            name, cause, f"Give the same -c and --set as when it was trained, {exactly}, or train it: {again}"
+        )
+    if "files" in apart:
+        cause = f"was trained on data of {made[:10]}, and the files in {place} have changed since"
+    elif "erased" in apart:
+        cause = f"was trained on data of {made[:10]}, and users were erased from it since"
+    else:
+        cause = f"was trained on data of {made[:10]}, and the code that reads it has changed since"
+    return _error(name, cause, f"Train it on what it is now: {again}; or {exactly}")
 
 
 def _train(names: Names, name: str) -> str:

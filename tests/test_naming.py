@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 import recsys
 from recsys.cli import main
 from recsys.core.artifact import Artifact
+from recsys.core.erased import add_erased
 from recsys.core.errors import ArtifactError, ConfigError
 from recsys.hosting import Host
 from recsys.runconfig import read_config
@@ -412,6 +413,22 @@ def test_another_split_and_files_that_are_gone_are_said(own: Path, tmp_path: Pat
     (tmp_path / "raw_own").rename(tmp_path / "elsewhere")
     with pytest.raises(ArtifactError, match=r"which is not there any more\. Put the files back, or name"):
         meaning(own, "popularity")
+
+
+def test_other_settings_erased_users_and_changed_code_are_told_apart(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(own, "--set", "ranker.name=popularity")
+    with pytest.raises(ArtifactError, match=r"with other settings of data \(prepare\)"):
+        meaning(own, "popularity", "data.prepare.k_core=2")
+    with monkeypatch.context() as patch:
+        patch.setattr("recsys.workflow.source_key", lambda kind, *rooms: "another")
+        with pytest.raises(ArtifactError, match="the code that reads it has changed since"):
+            meaning(own, "popularity")
+    add_erased(tmp_path / "artifacts", "u3")
+    with pytest.raises(ArtifactError, match=r"users were erased from it since\. Train it on what it is now"):
+        meaning(own, "popularity")
+    assert "u3" not in recsys.train(own, "ranker.name=popularity").dataset.users
 
 
 def test_nothing_is_read_or_made_to_look_a_name_up(own: Path) -> None:

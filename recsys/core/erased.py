@@ -43,4 +43,5 @@ def without(tables: Tables, hashes: frozenset[str]) -> Tables:
     meant = pl.col("user_id").cast(pl.String).is_in(gone)
     rows = tables.interactions.select(meant.sum()).collect().item()
     counts = [*tables.counts, Count("interactions of users who were erased", int(rows))]
-    return replace(tables, interactions=tables.interactions.filter(~meant), counts=counts)
+    left = None if tables.records is None else tables.records - int(rows)
+    return replace(tables, interactions=tables.interactions.filter(~meant), counts=counts, records=left)
