@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 PUBLIC = {
     "train": "recsys.library",
+    "load": "recsys.library",
     "Recommender": "recsys.serving.recommender",
     "Workflow": "recsys.workflow",
     "read_config": "recsys.runconfig",

@@ -77,6 +77,7 @@ def recommend_all(
         raise ConfigError("recommend --all", cause, "Such as: -k 20 --out lists.parquet")
     trained = ArtifactStore(artifacts).open(ranker)
     model = _model(str(trained.path), str(artifacts))
+    k = min(k, len(model.dataset.items))
     model.catalogue.allowed(filters)  # what is not understood is refused before anything is scored
     folder = out.with_name(f"{out.stem}.parts-{fingerprint([trained.key, k, filters])[:12]}")
     try:

@@ -193,6 +193,8 @@ def search(
 
 @main.command()
 @run_options
+@click.argument("words", nargs=-1, metavar="")
+@click.option("--ranker", hidden=True)
 @click.option(
     "--executor",
     type=click.Choice(["local", "ray"]),
@@ -200,7 +202,7 @@ def search(
     show_default=True,
     help="Where a ranker that learns by gradient is trained: here, or by Ray Train (extra ray).",
 )
-def train(workflow: Any, as_json: bool, executor: str) -> None:
+def train(workflow: Any, as_json: bool, words: tuple[str, ...], ranker: str | None, executor: str) -> None:
     """Fit a ranker; the epoch is chosen on validation. Interrupted, it goes on where it was.
 
     With ranker.devices = N a ranker that learns by gradient is trained by N processes that divide each batch: here, a
@@ -217,15 +219,27 @@ def train(workflow: Any, as_json: bool, executor: str) -> None:
       recsys train --set ranker.name=recbole --set ranker.model=BPR
       recsys doctor --settings ranker.lightgcn                 what can be set
     """
+    if words or ranker:
+        raise _is_a_setting(words or (str(ranker),))
     if executor == "ray":
         from recsys.training_ray import train_on_ray
 
         workflow.elsewhere = train_on_ray
     made = workflow.train()
+    workflow.store.renew(made)  # the last trained of its name, also where it was there already
     result = made.manifest["results"]
     best = "  ".join(f"{name} {value:.4f}" for name, value in result["best"].items())
     epoch = f" (epoch {result['best_epoch']})" if result["best_epoch"] else ""
     show_result(made, as_json, f"validation{epoch}: {best or 'no validation part'}   fit {result['fit_wall_s']:.1f} s")
+
+
+def _is_a_setting(words: tuple[str, ...]) -> RecsysError:
+    """Return what to write in place of ``train WORDS``."""
+    from recsys.core.errors import ConfigError
+
+    remedies = [f"-c {word}" if word.endswith(".toml") else f"--set ranker.name={word}" for word in words[:1]]
+    remedies += [f"--set ranker.{word}" for word in words[1:] if "=" in word]
+    return ConfigError(f"train {words[0]}", "what to train is a setting", " ".join(["recsys train", *remedies]))
 
 
 main.add_command(tune)
@@ -249,9 +263,9 @@ def evaluate(
 ) -> None:
     """Measure trained rankers by full ranking, with 95 % intervals and paired tests.
 
-    RANKERS are artifacts (folder, name or key); without any, the configured ranker is
-    trained if need be. --knockout trains each ranker that reads item features anew with
-    the features shuffled between items, absent, and noise, and says what is then lost.
+    RANKERS are names, of rankers trained on this run's data and split, or exactly one artifact each (folder or key);
+    without any, the configured ranker is trained if need be. --knockout trains each ranker that reads item features
+    anew with the features shuffled between items, absent, and noise, and says what is then lost.
 
     \b
     Examples:
@@ -326,7 +340,7 @@ main.add_command(recommend)
 @click.option("--erase", is_flag=True, help="Remove all that is kept of the user: edits, versions, words of models.")
 @click.option("--sample", type=int, metavar="N", help="Instead of USER: N users, drawn at random.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write the profile as a page there.")
-@click.option("--ranker", help="Whose list is shown after an edit: folder, name or key [the configured one].")
+@click.option("--ranker", help="Whose list is shown after an edit: name, folder or key [the configured one].")
 @click.option("-k", default=10, show_default=True, help="Length of that list.")
 @click.option("--dial", type=float, help="How far edits move the list, from 0 [1].")
 @click.option("--llm", metavar="NAME", help="Who puts it into words: smollm, causal, openai, or none [llm.model].")
@@ -443,21 +457,23 @@ main.add_command(serve)
 
 
 @main.command(short_help="List results, or describe one.")
+@run_options
 @click.argument("artifact", required=False)
-@click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
 @click.option("--verify", is_flag=True, help="Compare every file with its recorded hash.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def show(artifact: str | None, artifacts: Path, verify: bool, as_json: bool) -> None:
+def show(workflow: Any, as_json: bool, artifact: str | None, verify: bool) -> None:
     """List results, or show one: what it is, what it was made from, and how.
+
+    ARTIFACT is a folder, a key, or a name; that of a ranker means one of this run's data and split, as everywhere.
 
     \b
     Examples:
       recsys show
       recsys show ease --verify
+      recsys show sasrec -c run.toml
     """
     from recsys.showing import show_text
 
-    click.echo(show_text(artifacts, artifact, verify=verify, as_json=as_json))
+    click.echo(show_text(workflow, artifact, verify=verify, as_json=as_json))
 
 
 @main.command()

@@ -58,7 +58,8 @@ def tune(
 
     Interrupted (or killed), the same command goes on where it was, and ends the same. What is tried depends on the
     seed, not on the number of workers. Trials that fall behind are stopped. The folder gets best.toml, a run to
-    train, the best of each ranker, trials.json, report.md and plots.html.
+    train, the best of each ranker, trials.json, report.md and plots.html. From then on a ranker's name means the best
+    of its trials.
 
     \b
     Examples:
@@ -66,6 +67,7 @@ def tune(
       recsys tune -c run.toml --out tuned --storage sqlite:///trials.db
       recsys train -c tuned/best.toml                          reads the artifact of the best trial
       recsys evaluate -c tuned/best.toml                       and this is the one look at test
+      recsys evaluate lightgcn ease -c run.toml                or of the best of each
       recsys doctor --settings tune                            what [tune] in search.toml can set
     """
     from recsys.executing import make_executor

@@ -13,6 +13,7 @@ from recsys.options import run_options
 
 
 @click.command(short_help="List the best unseen items for somebody.")
+@run_options
 @click.argument("ranker")
 @click.option("--user", "users", multiple=True, help="A known user's id; may be repeated.")
 @click.option("--liked", multiple=True, help="Title or id that a new user likes, oldest first; may be repeated.")
@@ -29,14 +30,12 @@ from recsys.options import run_options
     show_default=True,
     help="Of --all: processes here, a Ray Data pipeline (extra ray), or this very process.",
 )
-@click.option("--artifacts", type=click.Path(path_type=Path), default=Path("data/artifacts"), show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recommend(
+    workflow: Any,
+    as_json: bool,
     ranker: str,
     users: tuple[str, ...],
     liked: tuple[str, ...],
-    as_json: bool,
-    artifacts: Path,
     conditions: tuple[str, ...],
     k: int,
     exclude: tuple[str, ...],
@@ -45,31 +44,31 @@ def recommend(
 ) -> None:
     """List the best unseen items for users, or for somebody new who likes a few titles.
 
+    RANKER is a name, of a ranker trained on this run's data and split, or exactly one artifact: folder or key.
+
     \b
     Examples:
       recsys recommend ease --user 42
+      recsys recommend sasrec -c run.toml --user 42
       recsys recommend ease --liked "Toy Story" --liked "Fargo" -k 5
       recsys recommend ease --user 1 --user 2 --filter genre:Comedy --filter "year>=1990" --json
       recsys recommend ease --all -k 20 --out lists.parquet --workers 2
       recsys recommend ease --all --workers 16 --executor ray      on the cluster of RAY_ADDRESS
     """
-    from recsys.core.artifact import ArtifactStore
-    from recsys.core.registry import name_plugins
-    from recsys.listing import lists_dict, lists_text, recommend_lists
+    from recsys.listing import lists_dict, lists_text, recommend_lists, shorter
     from recsys.serving.recommender import Recommender
 
-    name_plugins(ranker)
-    meant = ArtifactStore(artifacts).candidates(ranker)
-    if len(meant) > 1:
-        click.echo(f"{meant[-1].path.name}, the newest of {len(meant)} of that name (recsys show)", err=True)
+    if everybody and (users or liked or exclude):
+        raise click.UsageError("--all is for every user: leave out --user, --liked and --exclude")
+    trained, artifacts = workflow.find_ranker(ranker).path, workflow.store.root
     if everybody:
-        if users or liked or exclude:
-            raise click.UsageError("--all is for every user: leave out --user, --liked and --exclude")
-        _recommend_all(meant[-1].path, artifacts, k, conditions, as_json, **options)
+        _recommend_all(trained, artifacts, k, conditions, as_json, **options)
         return
-    model = Recommender.load(meant[-1].path, artifacts=artifacts)
+    model = Recommender.load(trained, artifacts=artifacts)
     lists = recommend_lists(model, users, liked, k=k, exclude=exclude, filter=conditions)
     click.echo(json.dumps(lists_dict(lists), indent=2) if as_json else lists_text(lists))
+    for line in shorter(model, lists, k, conditions):
+        workflow.run.log(line)
 
 
 def _recommend_all(
@@ -123,7 +122,9 @@ def serve(
     replicas: str | None,
     **options: Any,
 ) -> None:
-    """Serve RANKER (folder, name or key; by default the configured one, trained if need be).
+    """Serve RANKER: a name, of one trained on this run's data and split, or exactly one artifact (folder or key).
+
+    Without it, the configured ranker is served, and trained if need be.
 
     The page and the API stand on the same address. What users say counts in the very next list, and is on the disk
     before it is acknowledged. Whatever changes something or tells of a person needs a key where RECSYS_KEYS holds any;

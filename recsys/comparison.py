@@ -45,10 +45,15 @@ class Comparison:
         cls, workflow: Workflow, rankers: Sequence[str], part: Part = "test", reference: str | None = None
     ) -> Comparison:
         """Open (or train) the rankers and evaluate them where that was not done yet."""
-        opened = {artifact.key: artifact for artifact in map(workflow.open_ranker, rankers)}  # named twice: once
-        trained = list(opened.values()) or [workflow.train()]
+        exactly_first = sorted(rankers, key=lambda name: workflow.store.find(name) is None)  # they may bring the split
+        opened = {name: workflow.open_ranker(name) for name in exactly_first}
+        meant = {name: opened[name] for name in rankers}
+        trained = list({one.key: one for one in meant.values()}.values()) or [workflow.train()]  # named twice: once
         made = [workflow.evaluate(artifact, part) for artifact in trained]
-        return cls.from_artifacts(workflow, trained, made, part, reference)
+        names = _labels(trained)
+        if reference in meant:  # as it was written: by name, or exactly
+            reference = names[[one.key for one in trained].index(meant[reference].key)]
+        return cls.from_artifacts(workflow, trained, made, part, reference, names)
 
     @classmethod
     def from_artifacts(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import os
+import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +41,7 @@ class Hosting:
     """How a run is served.
 
     Attributes:
-        ranker: folder, name or key; none: the configured one, trained if need be.
+        ranker: name, folder or key; none: the configured one, trained if need be.
         host, port: where it listens.
         state: where feedback is kept: a path or postgresql://…; none: a file beside the results.
         keys: that changes need; none on a loopback address: anybody on this machine.
@@ -55,6 +57,16 @@ class Hosting:
     profiles: bool = True
     visuals: bool = True
     recall: float | None = None
+
+    @property
+    def address(self) -> str:
+        """Host and port as they stand in a URL."""
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def announcement(self) -> str:
+        """The addresses of the page and of the documentation, a line each."""
+        return f"page  http://{self.address}/\nAPI   http://{self.address}/docs"
 
     def check(self) -> None:
         """Refuse to be reached from elsewhere without a key.
@@ -192,31 +204,91 @@ def keys_of(environment: Any = os.environ) -> tuple[str, ...]:
 
 
 def serve(workflow: Workflow, hosting: Hosting) -> None:
-    """Serve until stopped; prints the addresses of the page and of the documentation.
+    """Serve until stopped; prints the addresses of the page and of the documentation once they answer.
 
     Raises:
-        ConfigError: it would be open to everybody, or the address is in use.
+        ConfigError: it would be open to everybody, or the address cannot be had.
     """
     import uvicorn
 
     from recsys.serving.http.protocol import BoundedHttp, PoliteServer
 
     hosting.check()
-    host = Host(workflow, hosting)
-    service = host.service()
-    app = host.app(service)
-    shown = f"[{hosting.host}]" if ":" in hosting.host else hosting.host
-    config = uvicorn.Config(
-        app, host=hosting.host, port=hosting.port, log_level="warning", access_log=False, server_header=False,
-        timeout_graceful_shutdown=10, loop="auto", http=BoundedHttp, ws="none",
-    )  # fmt: skip
-    server = PoliteServer(config)
-    _announce_the_end(server, service)
-    address = f"http://{shown}:{hosting.port}"
-    print(f"page  {address}/\nAPI   {address}/docs", flush=True)
-    server.run()
+    with bound(hosting) as doors:  # before the work: an address in use is said at once
+        host = Host(workflow, hosting)
+        service = host.service()
+        config = uvicorn.Config(
+            host.app(service), log_level="warning", access_log=False, server_header=False,
+            timeout_graceful_shutdown=10, loop="auto", http=BoundedHttp, ws="none",
+        )  # fmt: skip
+        server = PoliteServer(config)
+        _announce_the_start(server, hosting)
+        _announce_the_end(server, service)
+        try:
+            for door in doors:
+                door.listen(config.backlog)
+        except OSError as error:  # another server bound it as well, and listened first
+            raise _not_to_be_had(hosting, error) from None
+        server.run(sockets=doors)
     if not server.started:
-        raise ConfigError(f"address {hosting.host}:{hosting.port}", "cannot be used", "Try another: --port 8081")
+        raise ConfigError(f"server on {hosting.address}", "did not start", "See the lines above.")
+
+
+@contextlib.contextmanager
+def bound(hosting: Hosting) -> Iterator[list[socket.socket]]:
+    """Give the sockets that have the address, of which ``localhost`` may be two; they do not listen yet.
+
+    Raises:
+        ConfigError: the address is in use, or is none of this machine.
+    """
+    with contextlib.ExitStack() as doors:
+        made, absent = [], None
+        try:
+            for family, _, _, _, place in socket.getaddrinfo(hosting.host, hosting.port, type=socket.SOCK_STREAM):
+                try:
+                    made.append(doors.enter_context(_bind(family, place)))
+                except OSError as error:
+                    if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                        raise
+                    absent = error  # such as that of version 6, where there is none
+        except OSError as error:
+            raise _not_to_be_had(hosting, error) from None
+        if absent and not made:
+            raise _not_to_be_had(hosting, absent)
+        yield made
+
+
+def _bind(family: int, place: Any) -> socket.socket:
+    door = socket.socket(family, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:  # else it would take the address of version 4, too
+        door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        door.bind(place)
+    except OSError:
+        door.close()
+        raise
+    return door
+
+
+def _not_to_be_had(hosting: Hosting, error: OSError) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        remedy = f"Stop what listens there, or try another: --port {hosting.port % 65535 + 1}"
+        return ConfigError(f"address {hosting.address}", "is in use", remedy)
+    cause = f"cannot be used ({error.strerror})"
+    return ConfigError(f"address {hosting.address}", cause, "Give an address of this machine and a port that is yours.")
+
+
+def _announce_the_start(server: Any, hosting: Hosting) -> None:
+    """Print the addresses as soon as they answer."""
+    start = server.startup
+
+    async def starting(*args: Any, **options: Any) -> None:
+        await start(*args, **options)
+        if server.started:
+            print(hosting.announcement, flush=True)
+
+    server.startup = starting
 
 
 def _announce_the_end(server: Any, service: Service) -> None:

@@ -17,7 +17,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from typing import Any
 from recsys.core.errors import ConfigError
 from recsys.executing import ExecutorError
 from recsys.executing_ray import connect, load_ray
-from recsys.hosting import Host, Hosting
+from recsys.hosting import Host, Hosting, bound
 from recsys.runconfig import RunConfig
 from recsys.serving.http.guard import Guard, Limits
 from recsys.serving.state import make_state
@@ -132,13 +131,14 @@ def serve_on_ray(workflow: Workflow, hosting: Hosting, replicas: Replicas) -> No
     ray, serve = load_ray("engine 'ray'"), _load_serve()
     described = describe(workflow, hosting)
     if not os.environ.get("RAY_ADDRESS"):
-        _check_free(hosting)
+        with bound(hosting) as doors:  # else the proxy would share the address with whoever has it
+            for door in doors:
+                door.listen()
     ours = connect(ray, replicas.most)
     try:
         with _until_told() as told:
             _start(serve, described, replicas)
-            address = f"http://[{hosting.host}]" if ":" in hosting.host else f"http://{hosting.host}"
-            print(f"page  {address}:{hosting.port}/\nAPI   {address}:{hosting.port}/docs", flush=True)
+            print(hosting.announcement, flush=True)
             told.wait()
     finally:
         if NAME in serve.status().applications:
@@ -177,19 +177,6 @@ def _load_serve() -> Any:
         cause = f"it needs Ray Serve, which cannot be imported ({error})"
         raise ConfigError("engine 'ray'", cause, 'pip install "recsys[ray]"') from error
     return serve
-
-
-def _check_free(hosting: Hosting) -> None:
-    """Refuse an address that is in use, which the proxy would share with whoever has it."""
-    try:
-        family = socket.getaddrinfo(hosting.host, hosting.port, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(family) as door:
-            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            door.bind((hosting.host, hosting.port))
-            door.listen()
-    except OSError as error:
-        cause = f"cannot be used ({error.strerror})"
-        raise ConfigError(f"address {hosting.host}:{hosting.port}", cause, "Try another: --port 8081") from None
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -42,6 +43,35 @@ def lists_text(lists: Mapping[str, Sequence[Recommendation]]) -> str:
         if not items:
             lines.append("  (no item is left)")
     return "\n".join(lines)
+
+
+def shorter(
+    model: Recommender, lists: Mapping[str, Sequence[Recommendation]], k: int, filters: Sequence[str]
+) -> list[str]:
+    """Return a line on each list that has fewer than ``k`` items: how many there are, and what emptied it."""
+    short = {who: len(items) for who, items in lists.items() if len(items) < k}
+    if not short:
+        return []
+    passing = int(model.catalogue.allowed(filters).sum())
+    if not passing:
+        return [_emptied(model, filters)]
+    among = f"{passing:,} items" + (" that pass the filters" if filters else "")
+    rest = f"are left, {k:,} were asked for: the others are known of them already, or excluded"
+    return [f"{who}: {found:,} of {among} {rest}" for who, found in short.items()]
+
+
+def _emptied(model: Recommender, filters: Sequence[str]) -> str:
+    """Return which filter lets no item pass, by itself or after those before it."""
+    allowed = model.catalogue.allowed
+    alone = next((one for one in filters if not allowed([one]).any()), None)
+    if alone is not None:
+        kind = re.split(r"[<>=:!]+", alone.lstrip("!"))[0].strip().lower()
+        numbers = [float(value) for value in model.catalogue.facets.get(kind, {}) if value.replace(".", "").isdigit()]
+        reach = f" ({kind} goes from {min(numbers):g} to {max(numbers):g})" if numbers else ""
+        return f"no item passes {alone}{reach}: change that filter, or leave it out"
+    place = next(n for n in range(len(filters)) if not allowed(filters[: n + 1]).any())
+    before = " and ".join(filters[:place])
+    return f"no item that passes {before} passes {filters[place]}, too: leave one of them out"
 
 
 def lists_dict(lists: Mapping[str, Sequence[Recommendation]]) -> list[dict[str, Any]]:

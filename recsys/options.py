@@ -29,6 +29,7 @@ def run_options(command: Callable) -> Callable:
         settings = read_config(config, extra)
         silent = {"log": lambda message: None} if quiet else {}
         workflow = Workflow(settings, progress=not quiet and sys.stderr.isatty(), **silent)
+        workflow.asked = overrides
         return command(workflow, as_json=as_json, **rest)
 
     return wrapped

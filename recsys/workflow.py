@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from recsys.core.artifact import Artifact, ArtifactStore
+from recsys.core.artifact import Artifact, ArtifactStore, artifact_key
 from recsys.core.config import make_settings
 from recsys.core.erased import erased, without
 from recsys.core.errors import ArtifactError, ConfigError, RankerError
@@ -29,6 +29,8 @@ from recsys.data.pictures import relocated
 from recsys.data.splits import SplitSettings, load_split, make_split, save_split
 from recsys.evaluation.knockout import Knockout, knocked_out
 from recsys.items import MODALITIES, make_encoder
+from recsys.naming import Names, parent_key
+from recsys.naming_errors import not_a_ranker, unknown
 from recsys.rankers import RANKERS
 from recsys.rankers.store import (
     learns_by_gradient,
@@ -36,6 +38,7 @@ from recsys.rankers.store import (
     make_ranker,
     resolved,
     save_ranker,
+    title,
     unnamed,
     uses_features,
 )
@@ -56,11 +59,13 @@ class Workflow:
     Attributes:
         aside: a word that rankers trained by it have as their kind and after their name, so that ``open_ranker`` and
             ``recommend`` never mean one that was trained for a measurement alone; empty: ``"ranker"``.
+        asked: what ``--set`` gave, as ``a.b=c``: a name never means a ranker with other settings than these.
         spread: ``map`` of an executor, which then encodes items; ``None``: this process does. No key depends on it.
         elsewhere: fits what learns by gradient in the place of this process (``train_on_ray``); no key depends on it.
     """
 
     aside: str = ""
+    asked: Sequence[str] = ()
     spread: Callable[..., Any] | None = None
     elsewhere: Callable[..., tuple[Ranker, FitLog]] | None = None
 
@@ -70,13 +75,15 @@ class Workflow:
         self.run = Run(seed=config.run.seed, device=config.run.device, progress=progress, log=log)
         self._made_items: dict[str, Artifact | None] = {}
         self._codes: dict[type, str] = {}
-        self._said: set[str] = set()
+        self._said: set[str] = set()  # of what is said once
         name_plugins(config.ranker)
 
     def with_settings(self, *overrides: str) -> Workflow:
         """Return a workflow with ``a.b=c`` settings on top of this one's."""
         values = overridden(self.config.model_dump(mode="json"), overrides)
-        return Workflow(make_settings(RunConfig, values, "config"), progress=self.run.progress, log=self.run.log)
+        made = Workflow(make_settings(RunConfig, values, "config"), progress=self.run.progress, log=self.run.log)
+        made.asked = self.asked
+        return made
 
     def download(self) -> None:
         """Fetch and unpack the source's raw files into ``data.raw``.
@@ -127,7 +134,13 @@ class Workflow:
         return {name: artifact for name, artifact in found.items() if artifact}
 
     @cached_property
-    def _data(self) -> Artifact:
+    def _gone(self) -> frozenset[str]:
+        """Who is erased: neither in the data nor in its key after that."""
+        return erased(self.store.root)
+
+    @cached_property
+    def _data_plan(self) -> dict[str, Any]:
+        """What the data's key is made of: known without reading a table."""
         settings, source, raw = self.config.data, self._source(), self._raw
         options = source.settings.model_dump(mode="json")
         code = source_key(type(source), now=uuid.uuid4().hex, log=self.run.log)
@@ -136,15 +149,19 @@ class Workflow:
             "prepare": settings.prepare.model_dump(mode="json"),
             "files": content_key(raw_files(raw, options, self.store.root), raw, self.store.root),
         }  # fmt: skip
-        gone = erased(self.store.root)
-        config |= {"erased": fingerprint(sorted(gone))} if gone else {}
+        config |= {"erased": fingerprint(sorted(self._gone))} if self._gone else {}
+        return {"kind": "data", "config": config, "schema": 1}
+
+    @cached_property
+    def _data(self) -> Artifact:
+        settings, source, raw = self.config.data, self._source(), self._raw
 
         def write(folder: Path) -> dict[str, Any]:
-            tables = without(source.tables(raw, run=self.run), gone)
+            tables = without(source.tables(raw, run=self.run), self._gone)
             counts = canonicalise(tables, settings.prepare, settings.source, folder, run=self.run)
             return {"counts": [asdict(count) for count in counts], "raw": str(raw.absolute())}
 
-        return self.store.build("data", settings.source, config=config, write=write)
+        return self.store.build(name=settings.source, write=write, **self._data_plan)
 
     def _code(self, kind: type) -> str:
         """Return the key of a plug-in's code as it was at first: what it refers to may change while it runs."""
@@ -155,6 +172,20 @@ class Workflow:
     @property
     def _raw(self) -> Path:
         return self.config.data.raw or Path("data/raw") / self.config.data.source.replace(":", "-")
+
+    @property
+    def _split_plan(self) -> dict[str, Any]:
+        return {"kind": "split", "config": self.config.split.model_dump(mode="json"), "schema": 1}
+
+    @property
+    def split_key(self) -> str:
+        """Key of the split, which is not made for it."""
+        if made := vars(self).get("_split"):
+            return made.key
+        data = vars(self).get("_data")
+        return artifact_key(
+            **self._split_plan, parents=[data.key if data else artifact_key(**self._data_plan, parents=[])]
+        )
 
     @cached_property
     def _split(self) -> Artifact:
@@ -168,7 +199,7 @@ class Workflow:
             return {"train": len(split.train), "valid": len(split.valid), "test": len(split.test)}
 
         name = f"{self.config.data.source}-{settings.kind}"
-        return self.store.build("split", name, config=settings.model_dump(mode="json"), parents=[parent], write=write)
+        return self.store.build(name=name, parents=[parent], write=write, **self._split_plan)
 
     def _encoded(self, modality: str) -> Artifact | None:
         if modality not in self._made_items:
@@ -291,9 +322,8 @@ class Workflow:
                 "n_parameters": log.n_parameters, "peak_memory_mb": round(peak_memory_mb(), 1),
             }  # fmt: skip
 
-        name = "-".join([chosen["name"], *([chosen["model"]] if "model" in chosen else [])])
         kind = "knockout" if knockout else self.aside or "ranker"
-        name = "-".join([name, *([knockout.label] if knockout else []), *([self.aside] if self.aside else [])])
+        name = "-".join([title(chosen), *([knockout.label] if knockout else []), *([self.aside] if self.aside else [])])
         tracking = self.tracking  # before the fit: a package that is missing is said at once
         made = self.store.build(kind, name, config=config, parents=parents, write=write, resumable=True)
         if tracking:
@@ -415,9 +445,9 @@ class Workflow:
             self.run.log(line)
 
     def open_ranker(self, reference: str, *, by_user: bool = True) -> Artifact:
-        """Open a trained ranker of this configuration's split by folder, name or key.
+        """Open a trained ranker of this configuration's split: exactly, or by a name (see ``recsys.naming``).
 
-        Where the configuration says nothing of data and split, those of the first ranker opened are taken.
+        Where the configuration says nothing of data and split, those of the first that is named exactly are taken.
 
         Args:
             reference: folder, name or key.
@@ -427,30 +457,47 @@ class Workflow:
         Raises:
             ArtifactError: no such ranker, one of another split, or made by code that the run does not name.
         """
-        if by_user:
-            name_plugins(reference)
-        found = self.store.candidates(reference)
-        rankers = [artifact for artifact in found if artifact.kind == "ranker"]
-        if not rankers:
-            raise ArtifactError(
-                f"artifact {reference!r}",
-                f"is of kind {found[-1].kind!r}, not a ranker",
-                "List the rankers with: recsys show",
-            )
+        trained = self.find_ranker(reference, by_user=by_user)
         data = self.config.data.model_copy(update={"name": None})  # which says nothing of what the data is
         untold = (data, self.config.split) == (DataSettings(), SplitSettings())
-        if untold and "_split" not in self.__dict__:
-            self._adopt(rankers[-1])
-        ours = [artifact for artifact in rankers if self._of_this_split(artifact)]
-        if not ours:
+        if untold and "_split" not in vars(self):
+            self._adopt(trained)
+        if not self._of_this_split(trained):
             raise _other_split(reference)
-        if len(ours) > 1:
-            self.run.log(f"{len(ours)} rankers are named {reference}: taking the newest, {_told_apart(ours)}")
+        return trained
+
+    def find_ranker(self, reference: str | Path, *, by_user: bool = True) -> Artifact:
+        """Open a trained ranker: by a name of this configuration's split alone, exactly whatever it was trained on.
+
+        Args:
+            reference, by_user: as of ``open_ranker``.
+
+        Raises:
+            ArtifactError: there is none, what there is of that name is of other data or of another kind, or it is
+                made by code that the run does not name.
+        """
+        if by_user:
+            name_plugins(str(reference))
+        trained = self._meant(reference)
         try:
-            check_named(ours[-1].config["ranker"])
+            check_named(trained.config["ranker"])
         except UnnamedPluginError as error:
-            raise unnamed(ours[-1].path, error) from None
-        return ours[-1]
+            raise unnamed(trained.path, error) from None
+        return trained
+
+    def _meant(self, reference: str | Path) -> Artifact:
+        if trained := self.store.find(reference):
+            if trained.kind != "ranker":
+                raise not_a_ranker(reference, trained)
+            return trained
+        names = Names(self.store, self.config, self.split_key, self.asked)
+        meaning = names.of(str(reference))
+        if meaning is None:
+            data = vars(self).get("_data")
+            raise unknown(names, str(reference), data.config if data else self._data_plan["config"], self._raw)
+        if meaning.why:
+            self._say_once(meaning.why)
+        return meaning.artifact
 
     def _adopt(self, trained: Artifact) -> None:
         """Take data and split from a ranker's lineage."""
@@ -458,7 +505,7 @@ class Workflow:
         self._data = self.store.parent(self._split, "data")
 
     def _of_this_split(self, trained: Artifact) -> bool:
-        return any(parent["key"] == self.split().key for parent in trained.manifest["parents"])
+        return parent_key(trained, "split") == self.split_key
 
 
 def _fit_here(config: Mapping[str, Any], *data: Any, valid: Validator | None, run: Run) -> tuple[Ranker, FitLog]:
@@ -471,14 +518,6 @@ def _clear_training(folder: Path) -> None:
     for file in folder.glob("checkpoint.safetensors*"):
         file.unlink()
     shutil.rmtree(folder / "ray", ignore_errors=True)
-
-
-def _told_apart(rankers: Sequence[Artifact]) -> str:
-    """Return which the last of several rankers is, by the settings in which they differ."""
-    settings = [{**one.config["ranker"], "seed": one.config["seed"]} for one in rankers]
-    differing = [key for key in settings[-1] if any(other.get(key) != settings[-1][key] for other in settings)]
-    plain = [f"{key} {settings[-1][key]}" for key in differing if not isinstance(settings[-1][key], list | dict)]
-    return f"{rankers[-1].path.name} ({', '.join(plain[:5]) or 'other code'}); others by key: recsys show"
 
 
 def _other_split(reference: str | Path) -> ArtifactError:

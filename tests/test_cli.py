@@ -56,7 +56,6 @@ def test_every_verb_has_help_that_teaches(verb: str) -> None:
 
 def test_the_flow_on_own_tables(config: Path, tmp_path: Path) -> None:
     c = ("-c", str(config), "-q")
-    artifacts = str(config.parent / "artifacts")
     made = run_json("data", *c)
     assert made["kind"] == "split"
     assert sum(made["results"].values()) > 100
@@ -69,13 +68,13 @@ def test_the_flow_on_own_tables(config: Path, tmp_path: Path) -> None:
     compared = run_json("evaluate", *c, trained["path"], popular["path"], "--report", str(report))
     assert [row["name"] for row in compared["rankers"]] == ["ease", "popularity"]
     assert "ease" in report.read_text()
-    shown = call("show", "ease", "--verify", "--artifacts", artifacts)
+    shown = call("show", "ease", "--verify", *c)
     assert "Every file has its recorded hash" in shown.output
     assert "data own" in shown.output
-    lists = run_json("recommend", "ease", "--artifacts", artifacts, "--user", first_user(config), "-k", "3")
+    lists = run_json("recommend", "ease", *c, "--user", first_user(config), "-k", "3")
     assert len(lists[0]["items"]) == 3
     titles = [item["title"] for item in lists[0]["items"]]
-    fresh = call("recommend", "ease", "--artifacts", artifacts, "--liked", titles[0])
+    fresh = call("recommend", "ease", *c, "--liked", titles[0])
     assert fresh.exit_code == 0
     assert "because of" in fresh.output
 
@@ -94,6 +93,11 @@ def first_user(config: Path) -> str:
         (("train", "--set", "ranker.regularisation=-3"), "greater than 0"),
         (("train", "-c", "absent.toml"), "no such file"),
         (("train", "--set", "ranker=ease"), "Write ranker.name='ease'"),
+        (("train", "--set", "ranker.nmae=ease"), "Did you mean 'name'"),
+        (("train", "lightgcn"), "recsys train --set ranker.name=lightgcn"),
+        (("train", "--ranker", "ease"), "recsys train --set ranker.name=ease"),
+        (("train", "lightgcn", "num_layers=3"), "--set ranker.name=lightgcn --set ranker.num_layers=3"),
+        (("train", "run.toml"), "recsys train -c run.toml"),
         (("train", "--set", "ranker=[1]"), "is a section, not a value"),
         (("train", "--set", "ranker.name=3"), "3 is no name"),
         (("train", "--set", "rankers.name=ease"), "Did you mean 'ranker'"),
@@ -107,6 +111,8 @@ def first_user(config: Path) -> str:
         (("data", "--set", "data.source=ml-1mm"), "Did you mean 'ml-1m'"),
         (("data", "--set", "data.source=ml-1m", "--set", "data.raw=/absent"), "ml-1m"),
         (("recommend", "absent", "--user", "1"), "recsys show"),
+        (("recommend", "EASE", "--user", "1"), "Did you mean 'ease'"),
+        (("recommend", "ease", "--user", "1"), "Train it: recsys train --set ranker.name=ease"),
         (("show", "absent"), "recsys show"),
         (("doctor", "--settings", "spilt"), "Did you mean 'split'"),
         (("doctor", "--settings", "ranker"), "ranker.ease"),
@@ -150,9 +156,31 @@ def test_only_rankers_are_evaluated_and_each_once(config: Path) -> None:
 def test_odd_wishes_get_an_answer(config: Path, arguments: tuple[str, ...], said: str) -> None:
     run_json("train", "-c", str(config), "-q")
     given = [argument.replace("{user}", first_user(config)) for argument in arguments]
-    done = call("recommend", "ease", "--artifacts", str(config.parent / "artifacts"), *given)
+    done = call("recommend", "ease", "-c", str(config), *given)
     assert done.exit_code == 2, done.output
     assert said in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-k", "100000"), "items are left, 100,000 were asked for"),
+        (("--filter", "year>=3000"), "no item passes year>=3000 (year goes from "),
+        (("--filter", "topic:garden", "--filter", "year<=2000", "--filter", "year>=2001"),
+         "no item that passes topic:garden and year<=2000 passes year>=2001, too: leave one of them out"),
+    ],
+)  # fmt: skip
+def test_a_list_that_is_shorter_than_asked_for_says_why(config: Path, arguments: tuple[str, ...], said: str) -> None:
+    settings = ("--set", "data.options.item_columns.attributes=['topic', 'year']")
+    run_json("train", "-c", str(config), "-q", *settings)
+    done = call("recommend", "ease", "-c", str(config), *settings, "--user", first_user(config), *arguments)
+    assert done.exit_code == 0, done.output
+    assert said in done.stderr
+    assert said not in done.stdout
+
+
+def test_sources_are_listed_in_words_and_not_in_markup() -> None:
+    assert "`" not in call("data", "--list").output
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
@@ -171,7 +199,7 @@ def test_a_full_disk_is_said(config: Path, tmp_path: Path, verb: str) -> None:
 
 def test_a_newcomer_is_named_in_a_sentence(config: Path) -> None:
     run_json("train", "-c", str(config), "-q")
-    done = call("recommend", "ease", "--artifacts", str(config.parent / "artifacts"), "--liked", "b1", "-k", "1")
+    done = call("recommend", "ease", "-c", str(config), "--liked", "b1", "-k", "1")
     assert done.stdout.startswith("For somebody who likes b1:")
 
 

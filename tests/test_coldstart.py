@@ -126,8 +126,8 @@ def test_rankers_trained_for_it_are_not_meant_by_name(found: ColdStart, raw: Pat
     assert kinds["ease"] == "ranker"
     assert kinds["ease-cold_items"] == "cold_items"
     assert kinds["ease-cold_users"] == "cold_users"
-    meant = [one for one in found.workflow.store.candidates("ease") if one.kind != "evaluation"]
-    assert [one.key for one in meant] == [found.warm.train(found.rankers[1]).key]
+    assert [one.key for one in found.workflow.store.named("ease", "ranker")] == [found.warm.train(found.rankers[1]).key]
+    assert found.warm.open_ranker("ease").key == found.warm.train(found.rankers[1]).key
     same = ColdStart.of(Workflow(read_config(None, settings(raw, "split.kind=cold_items")), log=print), ["ease"])
     assert same.cold.aside == ""
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
+import uvicorn
+from click.testing import CliRunner
 
+from recsys.cli import main
 from recsys.core.errors import ConfigError
-from recsys.hosting import Host, Hosting, keys_of
+from recsys.hosting import Host, Hosting, bound, keys_of, serve
 from recsys.runconfig import read_config
 from recsys.serving.service import Wanted
 from recsys.serving.state.store import Event
@@ -54,6 +58,62 @@ def test_one_server_a_file_and_feedback_stays_with_another_ranker(root: Path) ->
     assert "50" not in {one.item_id for one in lines}
     again.close()
     other.release()
+
+
+def test_addresses_are_printed_when_they_answer(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process: what prints them asks the server first, and then stops it."""
+    port, answers, servers = free_port(), [], []
+    start = uvicorn.Server.startup
+
+    async def starting(server: uvicorn.Server, **options: object) -> None:
+        servers.append(server)
+        await start(server, **options)
+
+    monkeypatch.setattr(uvicorn.Server, "startup", starting)
+
+    def printing(*words: str, **options: object) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as visitor:
+            visitor.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            answers.append((words, servers[0].started))
+        servers[0].should_exit = True
+
+    monkeypatch.setattr("builtins.print", printing)
+    serve(workflow(root), Hosting(visuals=False, profiles=False, port=port, state=str(root / "printed.sqlite")))
+    (((line,), started),) = answers
+    assert line == f"page  http://127.0.0.1:{port}/\nAPI   http://127.0.0.1:{port}/docs"
+    assert started
+
+
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return door.getsockname()[1]
+
+
+def test_an_address_in_use_is_said_before_any_work(root: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        empty = root / "nothing"
+        done = CliRunner().invoke(main, ["serve", "--port", str(port), "--artifacts", str(empty), "-q"])
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        f"error: address 127.0.0.1:{port}: is in use",
+        f"  try: Stop what listens there, or try another: --port {port % 65535 + 1}",
+    ]
+    assert not empty.exists()
+
+
+def test_an_address_of_no_interface_is_said() -> None:
+    with pytest.raises(ConfigError, match="cannot be used"), bound(Hosting(host="203.0.113.1")):
+        pass
+
+
+def test_localhost_is_bound_as_far_as_there_is_one() -> None:
+    with bound(Hosting(host="localhost", port=free_port())) as doors:
+        assert doors
 
 
 def test_profiles_follow_what_was_said_and_lists_follow_profiles(root: Path) -> None:

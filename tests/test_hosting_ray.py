@@ -92,7 +92,7 @@ def test_an_address_in_use_is_said(root: Path, monkeypatch) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=r"cannot be used.*--port"):
+        with pytest.raises(ConfigError, match=r"is in use.*--port"):
             serve_on_ray(workflow(root), Hosting(state=NOWHERE, port=port, profiles=False), Replicas())
 
 

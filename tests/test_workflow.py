@@ -128,18 +128,6 @@ def test_a_name_means_the_ranker_of_this_split(raw: Path) -> None:
     assert workflow(raw).open_ranker("ease").path == first.path
 
 
-def test_of_several_of_a_name_the_newest_is_taken_and_that_is_said(raw: Path) -> None:
-    workflow(raw).train()
-    newest = workflow(raw, "ranker.regularisation=20").train()
-    told: list[str] = []
-    asked = Workflow(workflow(raw).config, log=told.append)
-    assert asked.open_ranker("ease").path == newest.path
-    said = f"2 rankers are named ease: taking the newest, {newest.path.name} (regularisation 20.0)"
-    assert [line for line in told if "newest" in line] == [f"{said}; others by key: recsys show"]
-    assert asked.open_ranker(newest.key).path == newest.path
-    assert len([line for line in told if "newest" in line]) == 1
-
-
 def test_another_ranker_leaves_the_settings_of_the_files_own_behind(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text("[ranker]\nname = 'lightgcn'\nnum_layers = 2\nepochs = 5\n")
@@ -168,10 +156,10 @@ def test_raw_is_a_folder_of_the_source_by_default() -> None:
     assert Workflow(RunConfig(), log=print)._raw == Path("data/raw/ml-100k")
 
 
-def test_a_named_ranker_brings_its_own_split(raw: Path) -> None:
+def test_a_ranker_named_exactly_brings_its_own_split(raw: Path) -> None:
     trained = workflow(raw, "split.seed=9").train()
     plain = Workflow(read_config(None, (f"run.artifacts={str(raw.parent / 'artifacts')!r}",)), log=print)
-    assert plain.open_ranker("ease").path == trained.path
+    assert plain.open_ranker(trained.key).path == trained.path
     assert plain.split().manifest["config"]["seed"] == 9
     assert plain.dataset.name == "own"
 

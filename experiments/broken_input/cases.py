@@ -216,21 +216,21 @@ CASES: dict[str, Case] = {
         pickled_features, ("data", "--set", "data.source=mmrec"), ("text_feat.npy", "pickle")
     ),
     "damaged manifest": Case(
-        trained_then(overwrite("manifest.json", b"{")), ("recommend", "ease", "--user", "u1"), ("manifest.json",)
+        trained_then(overwrite("manifest.json", b"{")), ("recommend", "ease", *OWN, "--user", "u1"), ("manifest.json",)
     ),
     "damaged manifest, by folder": Case(
         trained_then(overwrite("manifest.json", b"{")), show("{ranker}"), ("manifest.json",)
     ),
     "half a safetensors file": Case(
         trained_then(half("state.safetensors")),
-        ("recommend", "ease", "--user", "u1"),
+        ("recommend", "ease", *OWN, "--user", "u1"),
         ("state.safetensors", "cannot be read"),
     ),
     "one byte of a result changed": Case(
-        trained_then(flip_a_byte), show("ease", "--verify"), ("state.safetensors", "changed or damaged")
+        trained_then(flip_a_byte), show("ease", *OWN, "--verify"), ("state.safetensors", "changed or damaged")
     ),
     "damaged ranker.json": Case(
-        trained_then(overwrite("ranker.json", b"\xff")), ("recommend", "ease", "--user", "u1"), ("ranker.json",)
+        trained_then(overwrite("ranker.json", b"\xff")), ("recommend", "ease", *OWN, "--user", "u1"), ("ranker.json",)
     ),
     "read-only artifacts folder": Case(read_only, told=("ermission denied", "artifacts"), wrap=NO_ROOT),
     "disk full while tables are written": Case(good, told=("own", "space"), wrap=FULL),
@@ -249,7 +249,7 @@ CASES: dict[str, Case] = {
 
 def recsys(folder: Path, arguments: list[str], wrap: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run the command line in ``folder``, raw and artifacts below it."""
-    if arguments[0] in ("data", "train", "evaluate") and not any("data.raw" in argument for argument in arguments):
+    if not any("data.raw" in argument for argument in arguments):
         arguments = [*arguments, "--set", f"data.raw={folder}"]
     command = [*wrap, sys.executable, "-m", "recsys", *arguments, "--artifacts", str(folder / "artifacts")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}

@@ -3,11 +3,13 @@
 The key is a hash of kind, schema, configuration and parents' keys, so a stale
 result cannot be read by mistake, and the same work is not done twice. A folder is written
 as a draft, its manifest last, then renamed: what has a manifest is whole. Whoever reads one compares its files with
-their hashes first (``verified``), once a process.
+their hashes first (``verified``), once a process. What a bare name means is not decided here, where no run is known,
+but in ``recsys.naming``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -15,7 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -29,6 +31,8 @@ from recsys.core.manifest import PARENT, artifact_key, fault, sealed
 from recsys.core.runtime import peak_memory_mb, stopwatch
 
 MANIFEST, CARD, DRAFT = "manifest.json", "card.md", ".draft-"
+RENEWED = ".renewed.json"  # when artifacts that were there already were asked for again, by key
+SHORTEST = 6  # digits of a key that stand for it
 LONG = 5  # entries of a list that a card still shows
 VERSIONED = ("recsys", "numpy", "scipy", "polars", "torch", "torch-geometric", "lightning", "transformers", "recbole")
 
@@ -102,7 +106,7 @@ class ArtifactStore:
         from filelock import FileLock
 
         key = artifact_key(kind, schema, config, [parent.key for parent in parents])
-        name = re.sub(r"[^\w.+-]+", "-", name)  # a plug-in's "module:Class" makes a file name, too
+        name = plain_name(name)
         folder = self.root / kind / f"{name}-{key}"
         draft = self.root / kind / f"{DRAFT}{name}-{key}"
         try:
@@ -135,25 +139,58 @@ class ArtifactStore:
         return read_artifact(folder)
 
     def open(self, reference: str | Path) -> Artifact:
-        """Open by folder, or by ``kind/name``, name or key (the newest that matches).
+        """Open by folder, key, ``name-key`` or ``kind/name-key``.
 
         Raises:
-            ArtifactError: nothing matches, or the folder is not a finished artifact.
+            ArtifactError: nothing matches, it is a bare name, or the folder is not a finished artifact.
         """
-        return self.candidates(reference)[-1]
-
-    def candidates(self, reference: str | Path) -> Sequence[Artifact]:
-        """Return all that ``reference`` may mean, the newest last; names go before folders of the same spelling.
-
-        Raises:
-            ArtifactError: nothing matches, or the folder is not a finished artifact.
-        """
-        found = [item for item in self.list() if _matches(item, str(reference))]
-        if found:
+        if found := self.find(reference):
             return found
-        if os.path.isdir(reference):  # pathlib's raises where a name is longer than any file's can be
-            return [read_artifact(Path(reference))]
-        raise self._not_found(str(reference))
+        if named := self.named(str(reference)):
+            cause = f"is a name, and what it means depends on the run ({len(named)} below {self.root} have it)"
+            raise ArtifactError(f"artifact {str(reference)!r}", cause, f"Name one exactly: {named[-1].path.name}")
+        raise self.not_found(str(reference))
+
+    def find(self, reference: str | Path) -> Artifact | None:
+        """Return what a folder, a key, ``name-key`` or ``kind/name-key`` means exactly; ``None`` for anything else.
+
+        Six digits of a key will do. Names of artifacts go before folders of the same spelling.
+
+        Raises:
+            ArtifactError: a part of a key that several have, or a folder that is not a finished artifact.
+        """
+        text, items = str(reference), self.list()
+        found = [item for item in items if _is_exactly(item, text)]
+        if len(found) > 1:
+            several = ", ".join(f"{item.kind}/{item.path.name}" for item in found)
+            raise ArtifactError(f"artifact {text!r}", f"begins the keys of {several}", "Give more of the key.")
+        if found or any(text in _names(item) for item in items):
+            return found[0] if found else None
+        # os.path's, for pathlib's raises where a name is longer than any file's can be
+        return read_artifact(Path(reference)) if os.path.isdir(reference) else None
+
+    def named(self, name: str, kind: str | None = None) -> list[Artifact]:
+        """Return the artifacts of a name or ``kind/name``, the last made or renewed at the end."""
+        return self.by_age(item for item in self.list(kind) if name in _names(item))
+
+    def by_age(self, artifacts: Iterable[Artifact]) -> list[Artifact]:
+        """Return artifacts in the order in which they were made or renewed."""
+        renewed = self._renewed()
+        return sorted(artifacts, key=lambda item: max(item.manifest["created"], renewed.get(item.key, "")))
+
+    def renew(self, artifact: Artifact) -> None:
+        """Note that an artifact was asked for anew, so that it is the newest of its name again."""
+        if self.named(artifact.manifest["name"], artifact.kind)[-1:] == [artifact]:
+            return
+        with contextlib.suppress(OSError):  # where nothing can be written, nothing new is made either
+            write_json(self.root / RENEWED, self._renewed() | {artifact.key: _now()})
+
+    def _renewed(self) -> dict[str, str]:
+        try:
+            found = json.loads((self.root / RENEWED).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def parent(self, artifact: Artifact, kind: str) -> Artifact:
         """Open what an artifact was made from.
@@ -173,17 +210,28 @@ class ArtifactStore:
                 return _whole(folder)
         raise ArtifactError(f"artifact {artifact.path}", f"was made from no {kind}", "Name another artifact.")
 
-    def _not_found(self, text: str) -> ArtifactError:
-        """Return the error of a damaged folder of that name where there is one, else what comes near."""
+    def damaged(self, text: str) -> ArtifactError | None:
+        """Return the error of a damaged folder that a name or an exact reference would mean, where there is one."""
         for manifest in sorted(self.root.glob(f"*/[!.]*/{MANIFEST}")):
             folder = manifest.parent
             name = folder.name.rpartition("-")[0]
-            if text in (folder.name, name, f"{folder.parent.name}/{name}"):
+            if plain_name(text) in (folder.name, name) or text == f"{folder.parent.name}/{name}":
                 try:
                     read_artifact(folder)
                 except ArtifactError as error:
                     return error
-        near = did_you_mean(text, {item.manifest["name"] for item in self.list()})
+        return None
+
+    def not_found(self, text: str, besides: Iterable[str] = ()) -> ArtifactError:
+        """Return the error of a damaged folder of that name where there is one, else what comes near.
+
+        Args:
+            text: what was asked for.
+            besides: names that may have been meant, besides those of artifacts.
+        """
+        if error := self.damaged(text):
+            return error
+        near = did_you_mean(text, {*besides, *(item.manifest["name"] for item in self.list())})
         remedy = f"{near} " if near.startswith("Did") else ""
         return ArtifactError(
             f"artifact {text!r}",
@@ -217,9 +265,23 @@ class ArtifactStore:
         return rows
 
 
-def _matches(item: Artifact, text: str) -> bool:
+def _names(item: Artifact) -> tuple[str, str]:
     name = item.manifest["name"]
-    return text in (name, f"{item.kind}/{name}", f"{name}-{item.key}") or (len(text) >= 6 and item.key.startswith(text))
+    return name, f"{item.kind}/{name}"
+
+
+def _is_exactly(item: Artifact, text: str) -> bool:
+    whole = [f"{name}-{item.key}" for name in _names(item)]
+    return text in whole or (len(text) >= SHORTEST and item.key.startswith(text))
+
+
+def plain_name(name: str) -> str:
+    """Return a name as artifacts have it: of a plug-in, ``module:Class``, the class, wherever its file lies."""
+    return re.sub(r"[^\w.+-]+", "-", re.sub(r"[\w.]+:", "", name))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def read_artifact(folder: Path) -> Artifact:
@@ -276,7 +338,7 @@ def describe(
     return {
         "kind": kind, "name": name, "key": key, "schema": schema, "config": config,
         "parents": [{field: parent.manifest[field] for field in PARENT} for parent in parents],
-        "files": files, "created": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "files": files, "created": _now(),
         "commit": commit(), "versions": versions(), "python": platform.python_version(),
         "platform": platform.platform(), "command": command_line(),
     }  # fmt: skip

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys.core.artifact import read_arrays, verified, write_arrays, write_json
+from recsys.core.artifact import plain_name, read_arrays, verified, write_arrays, write_json
 from recsys.core.config import make_settings
-from recsys.core.errors import ArtifactError, ConfigError
+from recsys.core.errors import ArtifactError, ConfigError, did_you_mean
 from recsys.core.protocols import Ranker
 from recsys.core.registry import UnnamedPluginError, only_named
 from recsys.rankers import RANKERS
@@ -27,6 +27,11 @@ def make_ranker(config: Mapping[str, Any], where: str = "ranker") -> Ranker:
     if "name" not in config:
         raise ConfigError(f"setting {where}.name", "missing", "One of: " + ", ".join(RANKERS))
     kind = RANKERS.load(config["name"])
+    known = ["name", *kind.Settings.model_fields]
+    for key in settings:
+        if key not in known:
+            cause = f"no such setting of {config['name']}"
+            raise ConfigError(f"setting {where}.{key}", cause, did_you_mean(str(key), known))
     return kind(make_settings(kind.Settings, settings, where, f"ranker.{config['name']}"))
 
 
@@ -34,6 +39,11 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ranker's configuration with every default filled in."""
     settings = make_ranker(config).settings.model_dump(mode="json")
     return {"name": config["name"], **settings}
+
+
+def title(config: Mapping[str, Any]) -> str:
+    """Return what an artifact of the ranker is named: its name, a plug-in's class, and the model it wraps, if any."""
+    return plain_name("-".join([config["name"], *([config["model"]] if "model" in config else [])]))
 
 
 def uses_features(config: Mapping[str, Any]) -> bool:

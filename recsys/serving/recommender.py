@@ -69,6 +69,10 @@ class Recommender:
         self.catalogue = Catalogue(dataset)
         self._explains, self._embeds = isinstance(ranker, Explains), isinstance(ranker, HasEmbeddings)
 
+    def __repr__(self) -> str:
+        data, name = self.dataset, type(self.ranker).__name__
+        return f"Recommender({name} on {data.name}: {len(data.users)} users, {len(data.items)} items)"
+
     @classmethod
     def load(
         cls,
@@ -78,10 +82,12 @@ class Recommender:
         known: Literal["all", "train+valid", "train"] = "all",
         plugins: Sequence[str] = (),
     ) -> Recommender:
-        """Open a trained ranker by folder, name or key; every file that is read has its recorded hash.
+        """Open a trained ranker by folder or key; every file that is read has its recorded hash.
+
+        ``recsys.load`` opens one by its name, which depends on the run.
 
         Args:
-            ranker: folder, name or key.
+            ranker: folder or key.
             artifacts: the folder of all results.
             known: what users are known to have taken.
             plugins: code of yours that the ranker is made by, ``"my_file:MyRanker"``: a folder that may be somebody

@@ -15,11 +15,12 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 
 from recsys.console import columns
-from recsys.core.artifact import commit, versions, write_json
+from recsys.core.artifact import Artifact, commit, versions, write_json
 from recsys.core.errors import RankerError
 from recsys.core.hashing import file_hash
 from recsys.core.tomltext import to_toml
 from recsys.evaluation.wording import duration, fixed
+from recsys.naming import TUNED
 from recsys.tuning.proposing import drawn
 from recsys.tuning.rounds import Trial, Tuning, best_of
 from recsys.tuning.space import Space
@@ -177,15 +178,37 @@ class Tuned:
             "config": config,
         }
 
+    # -- what it leaves behind: artifacts, so that a name means the best, and files -------------------------------
+
+    def keep_bests(self) -> list[Artifact]:
+        """Note the best of each ranker beside the trained ones: it is what the ranker's name then means (``naming``).
+
+        A best whose artifact was deleted since it was tried is left out.
+        """
+        store, split, kept = self.tuning.workflow.store, self.tuning.workflow.split(), []
+        for space in self.spaces:
+            best = self.tuning.best(space)
+            ranker = store.find(best.key) if best and best.key else None
+            if best is None or ranker is None:
+                continue
+            config = {"label": space.label, "metric": self.tuning.metric, "settings": dict(best.settings)}
+            found = {"value": best.value, "trials": len(self.trials[space.label]), "number": best.number}
+            config |= {"seed": self.tuning.workflow.config.run.seed, **found}
+            name, parents = ranker.manifest["name"], [split, ranker]
+            kept.append(store.build(TUNED, name, config=config, parents=parents, write=lambda _, found=found: found))
+        return kept
+
     # -- files ---------------------------------------------------------------------------------------------------
 
     def write(self, folder: Path) -> list[Path]:
         """Write trials.json, best.toml, a file for the best of each ranker, report.md and plots.html; return them.
 
+        A ranker's name means the best of its trials from then on (``keep_bests``).
         Files of a search before that this one does not have are removed, unless somebody changed them.
         """
         from recsys.tuning.page import page
 
+        self.keep_bests()
         folder.mkdir(parents=True, exist_ok=True)
         texts = {"best.toml": self.toml(self.best), "report.md": self.markdown(), "plots.html": page(self)}
         for space in self.spaces:

@@ -115,13 +115,39 @@ def test_a_damaged_manifest_is_said(store: ArtifactStore, content: str) -> None:
     assert store.list() == []
 
 
-def test_opening_by_name_key_and_folder_takes_the_newest(store: ArtifactStore) -> None:
-    store.build("thing", "one", config={"a": 1}, write=write)
-    newest = store.build("thing", "one", config={"a": 2}, write=write)
-    for reference in ("one", "thing/one", newest.key, newest.path, f"one-{newest.key}"):
-        assert store.open(reference).key == newest.key
+def test_a_folder_a_key_and_a_name_with_its_key_are_exact(store: ArtifactStore) -> None:
+    first = store.build("thing", "one", config={"a": 1}, write=write)
+    store.build("thing", "one", config={"a": 2}, write=write)
+    for reference in (first.key, first.key[:6], first.path, f"one-{first.key}", f"thing/one-{first.key}"):
+        assert store.open(reference).key == first.key
     with pytest.raises(ArtifactError, match="recsys show"):
         store.open("absent")
+
+
+@pytest.mark.parametrize("reference", ["one", "thing/one"])
+def test_a_bare_name_is_not_guessed(store: ArtifactStore, reference: str) -> None:
+    store.build("thing", "one", config={"a": 1}, write=write)
+    last = store.build("thing", "one", config={"a": 2}, write=write)
+    assert store.find(reference) is None
+    with pytest.raises(ArtifactError, match=f"what it means depends on the run.*one-{last.key}"):
+        store.open(reference)
+
+
+def test_what_is_asked_for_again_is_the_newest_of_its_name(store: ArtifactStore) -> None:
+    first, second = (store.build("thing", "one", config={"a": a}, write=write) for a in (1, 2))
+    other = store.build("thing", "two", config={}, write=write)
+    assert [one.key for one in store.named("one")] == [first.key, second.key]
+    store.renew(first)
+    assert [one.key for one in store.named("thing/one")] == [second.key, first.key]
+    store.renew(second)
+    assert [one.key for one in store.named("one", "thing")] == [first.key, second.key]
+    assert [one.key for one in store.named("two")] == [other.key]
+
+
+def test_a_plug_ins_artifact_is_named_by_its_class(store: ArtifactStore) -> None:
+    names = ["my_file:Mine", "deep.down.my_file:Mine", "a:Mine-text-b.c:Theirs"]
+    made = [store.build("thing", name, config={"name": name}, write=write).manifest["name"] for name in names]
+    assert made == ["Mine", "Mine", "Mine-text-Theirs"]
 
 
 def test_a_name_that_is_not_there(store: ArtifactStore) -> None:
