@@ -13,8 +13,10 @@ demo: $(READY)
 	$(BIN)/recsys demo
 
 # Two processes, a file of tests each: twice as quick on two cores, one thread of linear algebra for each.
+# With COVERAGE=1 it also counts which lines they execute, and ends with a table by room.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(if $(COVERAGE),--cov=recsys --cov-report=)
+	$(if $(COVERAGE),$(BIN)/python tools/rooms.py)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

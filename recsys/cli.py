@@ -93,7 +93,7 @@ def data(workflow: Any, as_json: bool, listing: bool, source: str | None, downlo
       recsys data --source own --set data.raw=my_folder --set split.kind=leave_last
       recsys data --source own --set data.raw=my_folder --set data.options.columns.user=reader
     """
-    from recsys.console import columns
+    from recsys.console import columns, counted
     from recsys.showing import source_rows
 
     if listing:
@@ -105,7 +105,7 @@ def data(workflow: Any, as_json: bool, listing: bool, source: str | None, downlo
     if download:
         workflow.download()
     made, split = workflow.data(), workflow.split()
-    counts = [f"  {entry['what']}: {entry['rows']:,}" for entry in made.manifest["results"]["counts"]]
+    counts = counted(made.manifest["results"]["counts"])
     parts = ", ".join(f"{name} {rows:,}" for name, rows in split.manifest["results"].items())
     show_result(split, as_json, f"{workflow.describe_data()}", *counts, f"split {split.config['kind']}: {parts}")
 
@@ -130,6 +130,7 @@ def encode(workflow: Any, as_json: bool, sheet: Path | None, workers: int, execu
       recsys encode -c run.toml --sheet sheet.png              to see what the vectors take for alike
       recsys doctor --settings items.efficientnet              what can be set
     """
+    from recsys.console import counted
     from recsys.executing import make_executor
 
     with make_executor(executor, workers) as team:
@@ -145,7 +146,7 @@ def encode(workflow: Any, as_json: bool, sheet: Path | None, workers: int, execu
         return
     for modality, artifact in made.items():
         result = artifact.manifest["results"]
-        counts = [f"  {entry['what']}: {entry['rows']:,}" for entry in result["counts"]]
+        counts = counted(result["counts"])
         told = f"{modality}: {result['encoded']:,} of {result['items']:,} items, {result['dim']} numbers each"
         show_result(artifact, False, told, *counts)
     if not made:

@@ -22,6 +22,12 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def counted(counts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each of ``what``, ``rows`` and, where there is one, ``example``."""
+    shown = [(count["what"], count["rows"], count.get("example")) for count in counts]
+    return [f"  {what}: {rows:,}" + (f" ({example})" if example else "") for what, rows, example in shown]
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"

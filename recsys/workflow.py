@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from recsys.core.artifact import Artifact, ArtifactStore, artifact_key
 from recsys.core.config import make_settings
-from recsys.core.erased import erased, without
+from recsys.core.erased import erased
 from recsys.core.errors import ArtifactError, ConfigError, RankerError
 from recsys.core.fingerprint import content_key, fingerprint, raw_files, source_key
 from recsys.core.protocols import Ranker, Source, Validator
@@ -157,8 +157,8 @@ class Workflow:
         settings, source, raw = self.config.data, self._source(), self._raw
 
         def write(folder: Path) -> dict[str, Any]:
-            tables = without(source.tables(raw, run=self.run), self._gone)
-            counts = canonicalise(tables, settings.prepare, settings.source, folder, run=self.run)
+            tables = source.tables(raw, run=self.run)
+            counts = canonicalise(tables, settings.prepare, settings.source, folder, erased=self._gone, run=self.run)
             return {"counts": [asdict(count) for count in counts], "raw": str(raw.absolute())}
 
         return self.store.build(name=settings.source, write=write, **self._data_plan)

@@ -8,8 +8,16 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from recsys.core.runtime import Run
+
+# The same examples everywhere and always, however slow the machine is.
+settings.register_profile(
+    "tests", deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

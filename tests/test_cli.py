@@ -12,9 +12,11 @@ from click.testing import CliRunner, Result
 
 from recsys.cli import main
 
+from waiting import LONG
+
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples"
 VERBS = ["data", "encode", "search", "train", "evaluate", "cold", "recommend", "profile", "show", "doctor", "demo"]
-LONG = "x" * 300  # no file can have such a name
+TOO_LONG = "x" * 300  # no file can have such a name
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +120,11 @@ def first_user(config: Path) -> str:
         (("doctor", "--settings", "ranker"), "ranker.ease"),
     ],
 )
-def test_mistakes_end_with_status_2_and_a_remedy(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    with CliRunner().isolated_filesystem(tmp_path):
-        done = call(*arguments)
+def test_mistakes_end_with_status_2_and_a_remedy(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call(*arguments)
     assert done.exit_code == 2, done.output
     assert said in done.output
     assert "Traceback" not in done.output
@@ -191,7 +195,7 @@ def test_a_full_disk_is_said(config: Path, tmp_path: Path, verb: str) -> None:
     own = ["--set", "evaluation.resamples=101", "ease"] if verb == "evaluate" else ["--artifacts", str(tmp_path)]
     command = [sys.executable, "-m", "recsys", verb, "-c", str(config), "-q", *own]
     limited = ["bash", "-c", 'ulimit -f 1 && exec "$@"', "bash", *command]
-    done = subprocess.run(limited, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 2, done.stderr
     assert "space left" in done.stderr
     assert "try:" in done.stderr
@@ -242,8 +246,8 @@ def test_a_fault_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [("recommend", LONG, "--user", "1"), ("train", "-c", LONG), ("train", "--set", f"data.raw={LONG}"),
-     ("ablate", LONG), ("tune", "--search", LONG), ("show", LONG), ("evaluate", LONG)],
+    [("recommend", TOO_LONG, "--user", "1"), ("train", "-c", TOO_LONG), ("train", "--set", f"data.raw={TOO_LONG}"),
+     ("ablate", TOO_LONG), ("tune", "--search", TOO_LONG), ("show", TOO_LONG), ("evaluate", TOO_LONG)],
     ids=lambda given: given[0],
 )  # fmt: skip
 def test_a_name_longer_than_any_files_can_be_is_an_error_in_two_lines(given: tuple[str, ...], tmp_path: Path) -> None:

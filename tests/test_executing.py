@@ -15,6 +15,8 @@ import pytest
 from recsys.core.errors import ConfigError, RankerError
 from recsys.executing import ExecutorError, Local, make_executor
 
+from waiting import LONG, alive, wait_until
+
 
 def doubled(number: int) -> int:
     time.sleep(0.05 * (number == 0))  # the first ends last
@@ -47,7 +49,7 @@ def dies(number: int) -> int:
 
 def sleeps(folder: str) -> None:
     (Path(folder) / str(os.getpid())).touch()
-    time.sleep(600)
+    time.sleep(10 * LONG)  # it does not end by itself
 
 
 @pytest.fixture(scope="module")
@@ -156,21 +158,6 @@ def test_a_cluster_that_does_not_come_up_is_said(monkeypatch: pytest.MonkeyPatch
         list(executor.map(doubled, range(3)))
 
 
-def alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-def wait_until(fact) -> None:
-    end = time.monotonic() + 60
-    while not fact():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.02)
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes by /proc")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_whoever_started_them(how: signal.Signals, tmp_path: Path) -> None:
@@ -183,5 +170,5 @@ def test_workers_end_with_whoever_started_them(how: signal.Signals, tmp_path: Pa
     )
     wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
     owner.send_signal(how)
-    assert owner.wait(timeout=60) != 0
+    assert owner.wait(timeout=LONG) != 0
     wait_until(lambda: not any(alive(int(file.name)) for file in tmp_path.iterdir()))

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import LONG
+
 KILLS = 20
 ARGUMENTS = [
     "train", "--json", "-q", "--set", "ranker.name=lightgcn", "--set", "ranker.epochs=200",
@@ -27,7 +29,7 @@ def start(folder: Path) -> subprocess.Popen:
 
 def finish(folder: Path) -> dict:
     process = start(folder)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=2 * LONG)
     assert process.returncode == 0, err.decode()
     return json.loads(out)
 

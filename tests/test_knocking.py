@@ -169,12 +169,12 @@ def test_the_weights_that_a_fusion_learned_each_time_are_told(knocking: Knocking
     assert any(line.startswith("weights of fusion: popularity 0.0") for line in knocking.notes())
 
 
-def test_a_ranker_trained_so_is_no_ranker_by_name(raw: Path, knocking: Knocking) -> None:
-    assert knocking.rows
-    flow = workflow(raw)
+def test_a_ranker_trained_so_is_no_ranker_by_name(raw: Path, tmp_path: Path) -> None:
+    flow = workflow(raw, f"run.artifacts={str(tmp_path)!r}")
+    usual = flow.train(CONTENT)
     knocked = flow.train(CONTENT, knockout=Knockout("shuffle", ("image",)))
     assert knocked.kind == "knockout"
-    assert flow.open_ranker("content_knn").key == flow.train(CONTENT).key != knocked.key
+    assert flow.open_ranker("content_knn").key == usual.key != knocked.key
     assert flow.train({"name": "ease"}, knockout=Knockout("zero", ("text",))).kind == "ranker"
 
 

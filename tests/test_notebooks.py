@@ -12,7 +12,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 PICTURES = ("01_data", "02_items", "04_profiles", "05_visuals")  # show another thing where there are real data
-SLOWEST = 300  # seconds a cell may take on a machine that does other things as well
+SLOWEST = 900  # seconds a cell may take on a machine that does other things as well
 
 
 def read(name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 from test_ablating import CONTENT, config, stripped, written
-from test_executing import alive, doubled, odd, refused, threads, wait_until
+from test_executing import doubled, odd, refused, threads
 from test_hosting_ray import below
 from test_tuning import STOPS, told, tuned, write_run
 
@@ -34,6 +34,7 @@ from recsys.items.parts import encode_items_by
 from recsys.runconfig import read_config
 from recsys.workflow import Workflow
 
+from waiting import alive, wait_until
 from worlds import content_world
 
 pytest.importorskip("ray")
@@ -186,7 +187,4 @@ def test_ray_does_not_outlive_a_killed_owner(tmp_path: Path) -> None:
         owner.wait()
     assert len(processes) > 4
     wait_until(lambda: not any(alive(int(file.name)) for file in tmp_path.iterdir()))
-    end = time.monotonic() + 150
-    while left := [one for one in processes if alive(one)]:
-        assert time.monotonic() < end, f"still there: {left}"
-        time.sleep(0.5)
+    wait_until(lambda: not any(map(alive, processes)))

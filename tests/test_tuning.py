@@ -29,6 +29,7 @@ from recsys.tuning.searchfile import read_search
 from recsys.tuning.store import open_storage
 from recsys.workflow import Workflow
 
+from waiting import LONG
 from worlds import blocks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -584,7 +585,7 @@ def test_kill_9_at_random_moments_gives_the_same_trials(tmp_path: Path) -> None:
             time.sleep(rng.uniform(0, 0.5))
             process.kill()  # the process alone: its workers have to find out by themselves
             assert process.wait() == -signal.SIGKILL
-        assert start(place).wait(timeout=600) == 0
+        assert start(place).wait(timeout=2 * LONG) == 0
         kept = json.loads((place / "out" / "trials.json").read_text())
         found[name] = without_seconds(kept["trials"]), without_seconds([kept["best"]])
     assert found["killed"] == found["whole"]

@@ -21,7 +21,7 @@ import time
 import numpy as np
 
 VERSION, IMPORTS = "1.0", ("toylib",)
-MODELS = {"Together": ("power",), "Vectors": ("dim",), "Fails": (), "Infinite": (), "Sleeps": (), "Dies": ()}
+MODELS = {"Together": ("power",), "Vectors": ("dim",), "Fails": (), "Infinite": (), "Sleeps": ("note",), "Dies": ()}
 
 
 def fit(model, params, train, seed):
@@ -31,7 +31,8 @@ def fit(model, params, train, seed):
     if model == "Dies":
         os._exit(9)
     if model == "Sleeps":
-        time.sleep(600)
+        open(params["note"], "w").close()
+        time.sleep(3600)
     if model == "Infinite":
         return {"weights": np.full((train.shape[1],) * 2, np.inf, dtype=np.float32)}
     if model == "Together":

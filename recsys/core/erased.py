@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
-
 from recsys.core.errors import DataError
-from recsys.core.values import Count, Tables
 
 FILE = "erased.txt"  # beside the results
 DIGITS = 32  # of a hash
@@ -48,18 +44,3 @@ def add_erased(root: Path, user_id: str) -> None:
     with (root / FILE).open("a", encoding="ascii") as file:
         digits = id_hash(user_id)
         file.write(f"{digits}{_check(digits)}\n")
-
-
-def without(tables: Tables, hashes: frozenset[str]) -> Tables:
-    """Return the tables without the interactions of these users, counted."""
-    if not hashes:
-        return tables
-    users = tables.interactions.select(pl.col("user_id").cast(pl.String)).unique().collect()["user_id"]
-    gone = [user_id for user_id in users if user_id is not None and id_hash(user_id) in hashes]
-    if not gone:
-        return tables
-    meant = pl.col("user_id").cast(pl.String).is_in(gone)
-    rows = int(tables.interactions.select(meant.sum()).collect().item())
-    counts = [*tables.counts, Count("interactions of users who were erased", rows)]
-    left = None if tables.records is None else tables.records - rows
-    return replace(tables, interactions=tables.interactions.filter(~meant), counts=counts, records=left)

@@ -65,6 +65,18 @@ class ItemEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class CutsTexts(Protocol):
+    """An item encoder that reads the beginning of a long text alone."""
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, np.ndarray]:
+        """Return how many tokens it reads of a text, and which of the texts are longer, bool ``[n]``.
+
+        The model's weights are not loaded for it.
+        """
+        ...
+
+
 class Validator(Protocol):
     """Scores a ranker on the validation part; given to ``Ranker.fit``, made by evaluation."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +64,12 @@ class Tables:
         counts: what the source dropped or changed while reading.
         records: the interactions that the files hold, counted apart from the parser, less those that the source dropped
             and counted; ``None``: the source has no files of rows. No other number of rows is accepted.
+        null_values: texts that mean no id, besides blanks.
+        pictures: named by the ids of items, for those without an image: ``item_id``, ``name`` (shown in counts) and
+            ``image`` (a path), the preferred one of an id first. Where there are no item rows, they make some.
+        origins: by canonical column that the files have, where it comes from and which setting names it:
+            ``{"rating": ("column 'stars' of log.csv", "data.options.columns.rating")}``. One that is null throughout
+            is refused.
     """
 
     interactions: pl.LazyFrame
@@ -71,6 +77,9 @@ class Tables:
     features: Mapping[str, RawFeatures] = field(default_factory=dict)
     counts: Sequence[Count] = ()
     records: int | None = None
+    null_values: Collection[str] = ()
+    pictures: pl.DataFrame | None = None
+    origins: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Vocabulary:

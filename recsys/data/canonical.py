@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,14 +12,17 @@ import polars as pl
 from pydantic import Field
 
 from recsys.core.config import Settings
+from recsys.core.erased import id_hash
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, OPTIONAL_COLUMNS, Count, Tables
-from recsys.data import filters
+from recsys.data import filters, item_table
 from recsys.data.filters import Rows
+from recsys.data.ids import Spelling, alike, distinct_ids, number_ids, spelling_of
 from recsys.data.reading.times import in_two_columns
 from recsys.data.store import load_dataset, load_features, read_interactions, write_dataset
 
+KINDS = ("user", "item")  # of ids
 __all__ = ["CanonicalSettings", "canonicalise", "load_dataset", "load_features", "read_interactions"]
 
 
@@ -50,10 +54,19 @@ class CanonicalSettings(Settings):
         return self.items_without_interactions == "keep"
 
 
-def canonicalise(tables: Tables, settings: CanonicalSettings, name: str, folder: Path, *, run: Run) -> list[Count]:
+def canonicalise(
+    tables: Tables,
+    settings: CanonicalSettings,
+    name: str,
+    folder: Path,
+    *,
+    erased: Collection[str] = (),
+    run: Run,
+) -> list[Count]:
     """Clean the tables of a source and write them as a data set folder.
 
-    In this order: rows without ids or with NaN ratings go; times become seconds and nanoseconds;
+    In this order: ids are read in one way in all tables (``recsys.data.ids``); rows of
+    erased users, without ids or with NaN ratings go; times become seconds and nanoseconds;
     of a repeated (user, item) one row stays (the newest opinion, so that the
     threshold judges that one); ratings below ``min_rating`` go; users and items
     outside the core go. Users and items are numbered by (length of id, id), and
@@ -66,6 +79,7 @@ def canonicalise(tables: Tables, settings: CanonicalSettings, name: str, folder:
         name: of the data set.
         folder: gets ``interactions.parquet``, ``users.parquet``, ``items.parquet``,
             ``features/<modality>.npy`` and, last, ``dataset.json``.
+        erased: hashes of the ids of users who are left out (``recsys.core.erased``).
         run: for its log.
 
     Returns:
@@ -74,25 +88,35 @@ def canonicalise(tables: Tables, settings: CanonicalSettings, name: str, folder:
     Raises:
         DataError: a column is missing or of the wrong type, or no row is left; says at which step.
     """
-    rows = read_rows(tables, name)
-    n_read = len(rows.frame)
+    frame, items = read_rows(tables, name), read_items(tables.items, name)
+    n_read = len(frame)
+    rows, item_ids = _with_ids(frame, items["item_id"], tables, name, frozenset(erased))
+    del frame
     filters.drop_unusable(rows)
     filters.to_seconds(rows)
     filters.report_times(rows)
     filters.drop_duplicates(rows, settings.duplicates)
     filters.drop_low_ratings(rows, settings.min_rating)
     filters.drop_outside_core(rows, *settings.least())
-    items = read_items(tables.items, name, rows.counts)
-    users, item_table, interactions = _number(rows, items, keep_idle=settings.keeps_idle_items())
-    run.log(
-        f"{name}: {len(interactions):,} of {n_read:,} interactions, {len(users):,} users, {len(item_table):,} items"
-    )
-    counts = write_dataset(folder, name, users, item_table, interactions, tables.features, rows.counts)
-    return counts
+    items = item_table.tidied(items, item_ids, rows.counts)
+    pictures = tables.pictures
+    if pictures is not None:
+        pictures = item_table.named_pictures(pictures, item_ids, rows.counts)
+        if items.is_empty():
+            items = item_table.of_pictures(pictures, rows)
+    users, table, interactions = _number(rows, items, keep_idle=settings.keeps_idle_items())
+    if pictures is not None:
+        table = item_table.with_pictures(table, pictures, rows.counts)
+    run.log(f"{name}: {len(interactions):,} of {n_read:,} interactions, {len(users):,} users, {len(table):,} items")
+    features = {
+        modality: replace(raw, item_ids=item_ids.read(pl.Series(raw.item_ids, dtype=pl.String)).to_list())
+        for modality, raw in tables.features.items()
+    }
+    return write_dataset(folder, name, users, table, interactions, features, rows.counts)
 
 
-def read_rows(tables: Tables, name: str) -> Rows:
-    """Read the interactions once, streaming, with ids turned into numbers on the way.
+def read_rows(tables: Tables, name: str) -> pl.DataFrame:
+    """Read the interactions once, streaming, with ids as they are written.
 
     Ids pass through categoricals, so no column of strings is ever held in memory.
     """
@@ -110,7 +134,7 @@ def read_rows(tables: Tables, name: str) -> Rows:
             f"data set {name!r}", cause, "Write the files as Parquet, and report them: the reader is at fault."
         )
     if frame.is_empty():
-        raise DataError(f"data set {name!r}", "the interaction table has no rows", "Check the source's files.")
+        raise DataError(f"data set {name!r}", "the interaction table has no rows", "Export or fetch its files again.")
     if "part" in frame.columns and (bad := ~frame["part"].is_between(0, 2).fill_null(False)).any():
         row = bad.arg_max()
         raise DataError(
@@ -118,10 +142,35 @@ def read_rows(tables: Tables, name: str) -> Rows:
             f"split label {frame['part'][row]!r} is none of 0 (train), 1 (valid), 2 (test)",
             "Correct the label.",
         )
-    users, user_idx = _number_ids(frame["user_id"])
-    items, item_idx = _number_ids(frame["item_id"])
+    for role, (where, setting) in tables.origins.items():
+        if role not in kinds and frame[role].null_count() == len(frame):
+            remedy = f'Set {setting} to the column of that, or to "" if there is none.'
+            raise DataError(where, f"it is empty throughout, so it holds no {role}", remedy)
+    return frame.with_columns(pl.col("weight").fill_null(1.0)) if frame["weight"].null_count() else frame
+
+
+def _with_ids(
+    frame: pl.DataFrame, item_ids: pl.Series, tables: Tables, name: str, erased: frozenset[str]
+) -> tuple[Rows, Spelling]:
+    """Return the rows with numbers for ids, those of erased users left out, and how item ids are read."""
+    users, items = distinct_ids(frame["user_id"]), distinct_ids(frame["item_id"])
+    where = {kind: tables.origins.get(f"{kind}_id", (f"data set {name!r}, {kind} ids",))[0] for kind in KINDS}
+    user_spelling = spelling_of("user", tables.null_values, [users["spelled"]], where["user"])
+    spelling = spelling_of("item", tables.null_values, [items["spelled"], item_ids], where["item"])
+    counts = list(tables.counts)
+    if erased:
+        read = user_spelling.read(users["spelled"])
+        both = zip(users["spelled"], read, strict=True)
+        gone = read.is_in([text for was, text in both if text and erased & {id_hash(was), id_hash(text)}])
+        rows = frame["user_id"].to_physical().is_in(users.filter(gone)["code"].implode()).fill_null(False)
+        if rows.any():  # without an example: it would tell an id that is to be forgotten
+            counts.append(Count("interactions of users who were erased", int(rows.sum())))
+        frame, users = frame.filter(~rows), users.filter(~gone)
+    user_ids, user_idx, user_counts = number_ids(frame["user_id"], users, user_spelling)
+    ids, item_idx, item_counts = number_ids(frame["item_id"], items, spelling)
+    counts += [*user_counts, *alike(user_ids, "user"), *item_counts, *alike(ids, "item")]
     frame = frame.drop("user_id", "item_id").with_columns(user_idx.alias("user_idx"), item_idx.alias("item_idx"))
-    return Rows(name, frame, users, items, list(tables.counts))
+    return Rows(name, frame, user_ids, ids, counts), spelling
 
 
 def _columns(schema: pl.Schema, name: str, kinds: Mapping[str, pl.Categorical]) -> list[pl.Expr]:
@@ -138,33 +187,18 @@ def _columns(schema: pl.Schema, name: str, kinds: Mapping[str, pl.Categorical]) 
             if column not in OPTIONAL_COLUMNS:
                 expressions.append(pl.lit(1.0 if column == "weight" else None, dtype=dtype).alias(column))
         elif column in kinds:
-            text = pl.col(column).cast(pl.String)
-            blank = text.str.strip_chars() == ""
-            expressions.append(pl.when(~blank).then(text).cast(kinds[column]).alias(column))
+            expressions.append(pl.col(column).cast(pl.String).cast(kinds[column]))
         elif not (schema[column].is_numeric() or schema[column] == pl.Null):
             raise DataError(
                 f"data set {name!r}, column {column!r}", f"its type is {schema[column]}", "A source must give numbers."
             )
         else:
-            cast = pl.col(column).cast(dtype, strict=False)
-            expressions.append(cast.fill_null(1.0) if column == "weight" else cast)
+            expressions.append(pl.col(column).cast(dtype, strict=False))
     return expressions
 
 
-def _number_ids(ids: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return the distinct ids in vocabulary order, and each row's position among them (null stays null)."""
-    distinct = ids.drop_nulls().unique()
-    table = pl.DataFrame({"id": distinct.cast(pl.String), "code": distinct.to_physical()})
-    table = table.sort(pl.col("id").str.len_chars(), "id")
-    if table.is_empty():
-        return table["id"], pl.Series(ids.name, [None] * len(ids), dtype=pl.UInt32)
-    position = np.zeros(int(table["code"].max()) + 1, dtype=np.uint32)
-    position[table["code"].to_numpy()] = np.arange(len(table), dtype=np.uint32)
-    return table["id"], pl.Series(position).gather(ids.to_physical())
-
-
-def read_items(items: pl.LazyFrame, name: str, counts: list[Count]) -> pl.DataFrame:
-    """Read the item table: columns of ``ITEM_SCHEMA``, one row an id; blank cells become null."""
+def read_items(items: pl.LazyFrame, name: str) -> pl.DataFrame:
+    """Read the item table: columns of ``ITEM_SCHEMA``, ids as they are written."""
     try:
         schema = items.collect_schema()
         if "item_id" not in schema:
@@ -176,23 +210,9 @@ def read_items(items: pl.LazyFrame, name: str, counts: list[Count]) -> pl.DataFr
             pl.col(column).cast(dtype) if column in schema else pl.lit(None, dtype=dtype).alias(column)
             for column, dtype in ITEM_SCHEMA.items()
         ]
-        frame = items.select(columns).collect(engine="streaming")
+        return items.select(columns).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(name, "items", error) from error
-    blank_to_null = [
-        pl.when(pl.col(column).str.strip_chars() != "").then(pl.col(column)).alias(column)
-        for column, dtype in ITEM_SCHEMA.items()
-        if dtype == pl.String
-    ]
-    frame = frame.with_columns(blank_to_null)
-    if missing := frame["item_id"].null_count():
-        counts.append(Count("item rows without an id: dropped", missing))
-    frame = frame.filter(pl.col("item_id").is_not_null())
-    repeated = ~frame["item_id"].is_first_distinct()
-    if repeated.any():
-        example = f"first: item {frame['item_id'][repeated.arg_max()]!r}"
-        counts.append(Count("repeated item rows, the first kept: dropped", int(repeated.sum()), example))
-    return frame.filter(~repeated)
 
 
 def _number(rows: Rows, items: pl.DataFrame, *, keep_idle: bool) -> tuple[pl.Series, pl.DataFrame, pl.DataFrame]:
@@ -200,7 +220,7 @@ def _number(rows: Rows, items: pl.DataFrame, *, keep_idle: bool) -> tuple[pl.Ser
     user_idx, item_idx = rows.column("user_idx"), rows.column("item_idx")
     used_users, used_items = (np.flatnonzero(np.bincount(idx)) for idx in (user_idx, item_idx))
     users, item_ids = rows.users.gather(used_users), rows.items.gather(used_items)
-    _count_items(rows, items["item_id"], item_ids, keep_idle=keep_idle)
+    item_table.count_items(rows, items["item_id"], item_ids, keep_idle=keep_idle)
     if keep_idle:
         every = pl.DataFrame({"item_id": pl.concat([item_ids.alias("item_id"), items["item_id"]])}).unique()
     else:
@@ -232,25 +252,10 @@ def _order(frame: pl.DataFrame) -> np.ndarray:
     return filters.stable_order(user, filters.instants_of(frame))
 
 
-def _count_items(rows: Rows, table: pl.Series, used: pl.Series, *, keep_idle: bool) -> None:
-    added = used.filter(~used.is_in(table.implode()))
-    if len(table) and len(added) == len(used):
-        raise DataError(
-            f"data set {rows.name!r}",
-            f"no item of the interactions ({used[0]!r}, …) has a row in the item table ({table[0]!r}, …)",
-            "Check that both tables name items by the same ids.",
-        )
-    if len(added) and len(table):
-        what = "items without a row in the item table: row added"
-        rows.counts.append(Count(what, len(added), f"first: {added[0]!r}"))
-    idle = table.filter(~table.is_in(used.implode()))
-    if len(idle):
-        what = f"items without any interaction: {'kept' if keep_idle else 'dropped'}"
-        rows.counts.append(Count(what, len(idle), f"first: {idle[0]!r}"))
-
-
 def _unreadable(name: str, table: str, error: Exception) -> DataError:
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return DataError(
-        f"data set {name!r}, {table}", f"cannot be read: {first_line}", "Check (or fetch again) the source's files."
+        f"data set {name!r}, {table}",
+        f"cannot be read: {first_line}",
+        "Export or fetch its files again, or write them as Parquet.",
     )

@@ -6,66 +6,106 @@ Pictures are not opened here; what is no picture shows, and is counted, when the
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
-from recsys.core.values import ITEM_SCHEMA, Count
+from recsys.core.values import Count
+from recsys.data.reading.cells import listed
 
 # Where one item has several files, the earlier suffix wins.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+URLS = ("http://", "https://")
 
 
-def match_by_name(items: pl.DataFrame, folder: Path, counts: list[Count], *, add_items: bool) -> pl.DataFrame:
-    """Set ``image`` to ``<folder>/<item_id>.<suffix>`` where there is such a file.
+PICTURE_SCHEMA = {"item_id": pl.String, "name": pl.String, "image": pl.String}  # id by name, shown name, path
+
+
+def find_pictures(folder: Path, counts: list[Count]) -> pl.DataFrame:
+    """Return the pictures in a folder and the folders in it, named ``<item id>.<suffix>``.
+
+    Args:
+        folder: of pictures; hidden files and folders are not looked at.
+        counts: receives what was left aside.
+
+    Returns:
+        columns of ``PICTURE_SCHEMA``; of several of an id the first is meant (by folder, suffix).
+    """
+    found, other, unreadable = [], [], []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = os.path.relpath(place, folder)
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            shown = os.path.normpath(os.path.join(inside, name))
+            if name.startswith(".") or not os.path.isfile(os.path.join(place, name)):
+                continue
+            if not _is_utf8(shown):
+                unreadable.append(ascii(shown))
+            elif suffix.lower() in SUFFIXES:
+                found.append((stem, inside, SUFFIXES.index(suffix.lower()), shown))
+            else:
+                other.append(shown)
+    count_names(counts, f"files in {folder.name} that are no {', '.join(SUFFIXES)}: left aside", sorted(other))
+    count_names(counts, f"files in {folder.name} whose names are not UTF-8: left aside", sorted(unreadable))
+    base = str(folder.absolute()) + os.sep
+    rows = [(stem, shown, base + shown) for stem, _, _, shown in sorted(found)]
+    return pl.DataFrame(rows, schema=PICTURE_SCHEMA, orient="row")
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def resolve(
+    items: pl.DataFrame, folder: Path, raw: Path, column: str, delimiter: str, counts: list[Count]
+) -> pl.DataFrame:
+    """Turn the image column's file names into paths in ``folder``; URLs stay, what cannot be used becomes null.
 
     Args:
         items: columns of ``ITEM_SCHEMA``.
-        folder: of pictures; folders in it are not looked into.
-        counts: receives what was left aside.
-        add_items: make an item row of every picture (where there is no item table).
+        folder: of pictures; names are relative to it, or to ``raw`` where they so lead into it.
+        raw: the raw folder.
+        column: shown in counts.
+        delimiter: between the names in a cell, besides a line, ``|``, ``;`` and ``,``; a list in brackets will do.
+        counts: receives what cannot be used, and how many cells name several pictures, of which the first usable one
+            is taken.
     """
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith("."))
-    files = pl.DataFrame({"name": pl.Series(names, dtype=pl.String)})
-    files = files.with_columns(
-        pl.col("name").str.to_lowercase().str.extract(r"(\.[^.]+)$").alias("suffix"),
-        pl.col("name").str.replace(r"\.[^.]+$", "").alias("item_id"),
-    )
-    rank = pl.col("suffix").replace_strict(list(SUFFIXES), range(len(SUFFIXES)), default=None)
-    files = files.with_columns(rank.alias("rank"))
-    other = files.filter(pl.col("rank").is_null())
-    _count(counts, f"files in {folder.name} that are no {', '.join(SUFFIXES)}: left aside", other["name"])
-    usable = files.filter(pl.col("rank").is_not_null()).sort("item_id", "rank", "name")
-    first = usable.unique("item_id", keep="first", maintain_order=True)
-    repeated = usable.filter(~pl.col("item_id").is_first_distinct())
-    _count(counts, "second pictures of an item: left aside", repeated["name"])
-    base = str(folder.absolute())
-    paths = first.select("item_id", pl.concat_str(pl.lit(base + os.sep), "name").alias("image"))
-    if add_items:
-        known = items.join(paths.drop("image"), on="item_id", how="full", coalesce=True, maintain_order="left_right")
-        items = known.select(list(ITEM_SCHEMA))
-    unused = first.filter(~pl.col("item_id").is_in(items["item_id"].implode()))
-    _count(counts, "pictures whose name is the id of no item: left aside", unused["name"])
-    items = items.drop("image").join(paths, on="item_id", how="left", maintain_order="left")
-    _count(counts, "items without a picture", items.filter(pl.col("image").is_null())["item_id"])
-    return items.select(list(ITEM_SCHEMA))
-
-
-def resolve(items: pl.DataFrame, folder: Path, counts: list[Count]) -> pl.DataFrame:
-    """Turn the image column's file names into paths in ``folder``; URLs stay, what cannot be used becomes null."""
-    base = os.path.abspath(folder)
+    places = os.path.abspath(folder), os.path.abspath(raw)
     images: list[str | None] = []
     bad: dict[str, list[str]] = {}
-    for name in items["image"]:
-        path, fault = _locate(name, base)
+    several = []
+    for cell in items["image"]:
+        names = _names(cell, delimiter, places)
+        tried = [_locate(name, *places) for name in names]
+        path, fault = next((one for one in tried if one[0]), tried[0])
         images.append(path)
+        if len(names) > 1:
+            several.append(cell)
         if fault:
-            bad.setdefault(fault, []).append(str(name))
-    for fault, names in sorted(bad.items()):
-        _count(counts, f"image cells set to none: {fault}", pl.Series(names))
-    items = items.with_columns(pl.Series("image", images, dtype=pl.String))
-    _count(counts, "items without a picture", items.filter(pl.col("image").is_null())["item_id"])
-    return items.select(list(ITEM_SCHEMA))
+            bad.setdefault(fault, []).append(cell)
+    for fault, cells in sorted(bad.items()):
+        count_names(counts, f"cells of {column!r} set to none: {fault}", cells)
+    count_names(counts, f"cells of {column!r} that name several pictures: the first usable one taken", several)
+    return items.with_columns(pl.Series("image", images, dtype=pl.String))
+
+
+def _names(cell: str | None, delimiter: str, places: tuple[str, str]) -> list[str]:
+    """Return the names in a cell; what is a file or an address as it stands is one name."""
+    cell = (cell or "").strip()
+    if cell.startswith("[") and (names := listed(cell)) is not None:
+        return [str(name) for name in names if name] or [""]
+    if cell.lower().startswith(URLS):
+        return re.split(rf"(?:[\s|;,]|{re.escape(delimiter)})+(?=https?://)", cell, flags=re.IGNORECASE)
+    if _locate(cell, *places)[0]:
+        return [cell]
+    return [name for name in map(str.strip, re.split(rf"[\n|;,]|{re.escape(delimiter)}", cell)) if name] or [cell]
 
 
 def relocated(items: pl.DataFrame, before: Path, now: Path) -> pl.DataFrame:
@@ -77,23 +117,23 @@ def relocated(items: pl.DataFrame, before: Path, now: Path) -> pl.DataFrame:
     return items.with_columns(pl.Series("image", moved, dtype=pl.String))
 
 
-def _locate(name: str | None, base: str) -> tuple[str | None, str | None]:
-    """Return the path or URL of one image cell, and the fault where there is none."""
-    name = (name or "").strip()
-    if not name or name.lower().startswith(("http://", "https://")):
+def _locate(name: str, base: str, raw: str) -> tuple[str | None, str | None]:
+    """Return the path or URL of a name, and the fault where there is none."""
+    if not name or name.lower().startswith(URLS):
         return name or None, None
     if "\0" in name:
         return None, "not a file name"
-    path = os.path.normpath(os.path.join(base, name))
-    if not path.startswith(base + os.sep):
+    paths = [os.path.normpath(os.path.join(place, name)) for place in (base, raw)]
+    inside = [path for path in paths if path.startswith(base + os.sep)]
+    if not inside:
         return None, "outside the image folder"
-    if not path.lower().endswith(SUFFIXES):
+    if not name.lower().endswith(SUFFIXES):
         return None, f"not a {', '.join(SUFFIXES)}"
-    if not os.path.isfile(path):
-        return None, "no such file"
-    return path, None
+    path = next((path for path in inside if os.path.isfile(path)), None)
+    return path, None if path else "no such file"
 
 
-def _count(counts: list[Count], what: str, names: pl.Series) -> None:
+def count_names(counts: list[Count], what: str, names: Sequence[str] | pl.Series) -> None:
+    """Report some names, if there are any, by how many they are and the first."""
     if len(names):
         counts.append(Count(what, len(names), f"first: {names[0]!r}"))

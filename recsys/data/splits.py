@@ -151,9 +151,11 @@ def _item_parts(dataset: Dataset, settings: SplitSettings, rng: np.random.Genera
 def _given(dataset: Dataset, settings: SplitSettings, rng: np.random.Generator) -> np.ndarray:
     """The split that the source came with."""
     if dataset.part is None:
-        raise DataError(
-            f"data set {dataset.name!r}", "it came without a split", "Choose random, leave_last or global_time."
+        remedy = (
+            "Choose random, leave_last or global_time; or, for tables of your own, name its files in "
+            "data.options.valid and data.options.test, or its column in data.options.columns.part."
         )
+        raise DataError(f"data set {dataset.name!r}", "it came without a split", remedy)
     return np.array(dataset.part, dtype=np.uint8)
 
 

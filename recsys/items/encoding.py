@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from recsys.core.errors import EncoderError
-from recsys.core.protocols import ItemEncoder
+from recsys.core.protocols import CutsTexts, ItemEncoder
 from recsys.core.runtime import Run
 from recsys.core.values import Count
 from recsys.items.cache import VectorCache, content_digest
@@ -84,7 +84,7 @@ def encode_items(items: pl.DataFrame, encoder: ItemEncoder, modality: str, cache
     if pending:
         flush()
     found = shards.find(known.intersection(digests)) | made
-    return Encoded(_gather(digests, found, cache), contents.counts(), len(made))
+    return Encoded(_gather(digests, found, cache), contents.counts(encoder), len(made))
 
 
 def _vectors(encoder: ItemEncoder, values: Sequence[Any], modality: str, run: Run) -> np.ndarray:
@@ -119,16 +119,25 @@ class _Texts:
     shard = SHARD
 
     def __init__(self, items: pl.DataFrame) -> None:
-        self.texts = item_texts(items)
+        self.texts, self.ids = item_texts(items), items["item_id"]
 
     def stream(self) -> Iterator[Content]:
         for row in sorted(range(len(self.texts)), key=lambda row: len(self.texts[row])):
             if text := self.texts[row]:
                 yield row, content_digest(text), partial(str, text)
 
-    def counts(self) -> list[Count]:
-        empty = sum(not text for text in self.texts)
-        return [Count("items without any text", empty)] if empty else []
+    def counts(self, encoder: ItemEncoder) -> list[Count]:
+        rows = [row for row, text in enumerate(self.texts) if text]
+        empty = len(self.texts) - len(rows)
+        counts = [Count("items without any text", empty)] if empty else []
+        if rows and isinstance(encoder, CutsTexts):
+            tokens, longer = encoder.cut([self.texts[row] for row in rows])
+            if longer.any():
+                what = (
+                    f"texts (of {len(rows):,}) longer than the {tokens} tokens that {type(encoder).__name__} reads: cut"
+                )
+                counts.append(Count(what, int(longer.sum()), f"first: item {self.ids[rows[int(longer.argmax())]]!r}"))
+        return counts
 
 
 class _Pictures:
@@ -158,7 +167,7 @@ class _Pictures:
     def _fault(self, row: int, reason: str) -> None:
         self.faults.setdefault(reason, []).append(self.ids[row])
 
-    def counts(self) -> list[Count]:
+    def counts(self, encoder: ItemEncoder) -> list[Count]:
         missing = sum(path is None for path in self.paths)
         counts = [Count("items without a picture", missing)] if missing else []
         return counts + [

@@ -18,6 +18,8 @@ from recsys.core.runtime import Run
 
 # What is fetched and hashed: weights, configurations, tokenizers. Never pickles, never code.
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+SPECIAL, WORD = 8, 32  # tokens that are put around a text, and of one word, at most
+BEGINNING = 8  # characters a token: seldom are there more
 UNUSED = ("onnx/*", "openvino/*", "*.fp16.safetensors", "*/checkpoint-*", "checkpoint-*")
 
 
@@ -84,6 +86,13 @@ class Pretrained:
 
         with self.explained("tokenizer"), quiet_transformers():
             return AutoTokenizer.from_pretrained(str(self.folder), local_files_only=True, trust_remote_code=False)
+
+    def config(self) -> Any:
+        """Return the model's configuration, without its weights."""
+        from transformers import AutoConfig
+
+        with self.explained("configuration"), quiet_transformers():
+            return AutoConfig.from_pretrained(str(self.folder), local_files_only=True, trust_remote_code=False)
 
     def pixels(self) -> Any:
         """Return the model's image processor, called as ``(images=[…], return_tensors="pt")``; needs Pillow only."""
@@ -176,10 +185,26 @@ def quiet_transformers() -> Iterator[None]:
             enable_progress_bars()
 
 
-def load_text_model(folder: Path) -> tuple[Any, Any]:
-    """Return tokenizer and model of a folder."""
-    found = Pretrained(str(folder))
-    return found.tokenizer(), found.weights(optional="pooler")[0]
+def longer_than(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> np.ndarray:
+    """Return which texts have more tokens than that, special ones included; bool ``[n]``.
+
+    A text with fewer bytes than that has fewer tokens, too, and of a long one the beginning shows it.
+    """
+    longer = np.zeros(len(texts), dtype=bool)
+    asked = [row for row, text in enumerate(texts) if len(text.encode()) + SPECIAL > max_tokens]
+    for length in (BEGINNING * max_tokens, None):  # characters looked at
+        open_rows = []
+        for rows in batched(asked, 1024):
+            given = [texts[row][:length] for row in rows]
+            sizes = map(len, tokenizer(given, return_attention_mask=False, verbose=False)["input_ids"])
+            for row, size, text in zip(rows, sizes, given, strict=True):
+                whole = len(text) == len(texts[row])
+                # Where a beginning ends inside of a word, that word may have more tokens than it has in the whole text.
+                longer[row] = size > max_tokens + (0 if whole else WORD)
+                if not (whole or longer[row]):
+                    open_rows.append(row)
+        asked = open_rows
+    return longer
 
 
 def features_of(output: Any) -> Any:

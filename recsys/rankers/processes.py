@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from recsys.rankers.helpers import PARTING_S, Helper
 from recsys.rankers.sharing import Divide, Seat, SeatedRun, Sharing
 
 STEP = timedelta(minutes=30)  # that processes wait for each other within a step
+ENDING_S = 30.0  # that a process whose line or collective broke may take to end, on a busy machine
 
 
 class Dismissed(Exception):
@@ -231,14 +233,13 @@ def _explained(helpers: Sequence[Helper], title: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        until = time.monotonic() + PARTING_S
-        while time.monotonic() < until:
-            ended = [helper for helper in helpers if not helper.process.is_alive()]
-            if ended:
-                first = min(ended, key=lambda helper: helper.process.exitcode)  # killed: before those who missed it
-                raise RankerError(f"ranker {title}", *first.fate()) from error
-            time.sleep(0.02)
-        raise
+        gone = wait([helper.process.sentinel for helper in helpers], ENDING_S)
+        if ended := [helper for helper in helpers if helper.process.sentinel in gone]:
+            for helper in ended:
+                helper.process.join()  # its files are closed a moment before its exit code is known
+            first = min(ended, key=lambda helper: helper.process.exitcode)  # killed: before those who missed it
+            raise RankerError(f"ranker {title}", *first.fate()) from error
+        raise  # nobody is gone: the error is this process's own
 
 
 def _leave(number: int, frame: object) -> None:

@@ -18,6 +18,8 @@ from profiles.made import a_profile, profile, statement
 from recsys.core.errors import DataError
 from recsys.profiles.store import ProfileStore, StaleProfileError
 
+from waiting import LONG
+
 TESTS = Path(__file__).resolve().parents[1]
 MADE = """
 import sys
@@ -182,7 +184,7 @@ class ProfileStoreContract:
     def test_processes_do_not_lose_an_edit(self, store: ProfileStore) -> None:
         children = [self.start(store, COUNTER, 12, f"process {number}") for number in range(3)]
         for one in children:
-            _, error = one.communicate(timeout=120)
+            _, error = one.communicate(timeout=LONG)
             assert one.returncode == 0, error
         history = store.history("u1")
         assert [(one.version, one.parent) for one in history] == [(n, n - 1) for n in range(1, 37)]

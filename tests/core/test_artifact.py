@@ -14,6 +14,8 @@ import pytest
 from recsys.core.artifact import MANIFEST, ArtifactStore, artifact_key, read_arrays, write_arrays
 from recsys.core.errors import ArtifactError
 
+from waiting import LONG
+
 
 def write(folder: Path) -> dict[str, int]:
     (folder / "result.txt").write_text("42")
@@ -185,7 +187,7 @@ def test_two_processes_make_it_once(store: ArtifactStore, tmp_path: Path) -> Non
     )
     count = tmp_path / "count"
     both = [subprocess.Popen([sys.executable, "-c", code, str(store.root), str(count)]) for _ in range(2)]
-    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    assert [process.wait(timeout=LONG) for process in both] == [0, 0]
     assert count.read_text() == "x"
 
 

@@ -19,10 +19,12 @@ from recsys.core.errors import DownloadError
 from recsys.core.runtime import Run
 from recsys.data.download import Patience, RemoteFile, fetch, fetch_and_unpack
 
+from waiting import LONG
+
 CONTENT = bytes(range(256)) * 4_000  # about 1 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 MD5 = hashlib.md5(CONTENT).hexdigest()
-QUICK = Patience(timeout=5.0, attempts=3, pause=0.01, lock=30.0)
+QUICK = Patience(timeout=LONG, attempts=3, pause=0.01, lock=LONG)
 
 
 @dataclass
@@ -119,7 +121,7 @@ def test_a_cut_connection_is_resumed(address: str, manners: Manners, tmp_path: P
 
 def test_a_later_call_resumes_too(address: str, manners: Manners, tmp_path: Path, run: Run) -> None:
     manners.cut_after = [300_000]
-    once = Patience(timeout=5.0, attempts=1, pause=0.01)
+    once = Patience(timeout=LONG, attempts=1, pause=0.01)
     file = RemoteFile(address + "/a", "a", sha256=SHA256)
     with pytest.raises(DownloadError, match=r"cut at 300,000 of 1,024,000 bytes"):
         fetch([file], tmp_path, run=run, patience=once)
@@ -140,7 +142,7 @@ def test_a_file_that_changed_in_between_starts_over(address: str, manners: Manne
     manners.cut_after = [300_000]
     file = RemoteFile(address + "/a", "a")
     with pytest.raises(DownloadError):
-        fetch([file], tmp_path, run=run, patience=Patience(timeout=5.0, attempts=1))
+        fetch([file], tmp_path, run=run, patience=Patience(timeout=LONG, attempts=1))
     manners.content, manners.etag = CONTENT[::-1], '"two"'
     fetch([file], tmp_path, run=run, patience=QUICK)
     assert (tmp_path / "a").read_bytes() == CONTENT[::-1]
@@ -282,7 +284,7 @@ def test_two_processes_fetch_once(address: str, manners: Manners, tmp_path: Path
     )
     processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(2)]
     for process in processes:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=LONG)
         assert process.returncode == 0, errors
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert manners.asked == [None]

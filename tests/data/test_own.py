@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recsys.core.config import make_settings
+from recsys.core.errors import DataError
 from recsys.core.runtime import Run
-from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count
+from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count, Dataset
 from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset, read_interactions
 from recsys.data.sources.own import OwnTables
 from recsys.data.splits import SplitSettings, make_split
@@ -29,6 +30,19 @@ def read(folder: Path, **given_settings) -> tuple[pl.DataFrame, pl.DataFrame, li
     """Read own tables with settings as they stand in a TOML file."""
     tables = OwnTables(make_settings(OwnTables.Settings, given_settings, "data")).tables(folder, run=QUIET)
     return tables.interactions.collect(), tables.items.collect(), list(tables.counts)
+
+
+def ingest(folder: Path, **given_settings) -> tuple[Dataset, dict[str, tuple[int, str]]]:
+    """The data set that own tables become, and its counts as (rows, example) by what they count."""
+    source = OwnTables(make_settings(OwnTables.Settings, given_settings, "data"))
+    counts = canonicalise(source.tables(folder, run=QUIET), CanonicalSettings(), "own", folder / "out", run=QUIET)
+    return load_dataset(folder / "out"), {count.what: (count.rows, count.example) for count in counts}
+
+
+def pairs_of(data: Dataset) -> list[tuple[str, str]]:
+    """Who took what, sorted."""
+    both = zip(data.interactions.user_idx, data.interactions.item_idx, strict=True)
+    return sorted((data.users[user], data.items[item]) for user, item in both)
 
 
 def rows_of(frame: pl.DataFrame) -> list[tuple]:
@@ -117,7 +131,10 @@ def test_files_of_several_formats_and_columns_come_together(tmp_path):
     (tmp_path / "a.csv").write_text("user_id,item_id,rating\n1,x,2\n")
     pl.DataFrame({"user_id": [2.0], "item_id": ["y"], "timestamp": [date(2020, 1, 1)]}).write_parquet(tmp_path / "b.pq")
     interactions, _, _ = read(tmp_path, interactions=["a.csv", "b.pq"])
-    assert rows_of(interactions) == [("1", "x", 2.0, None), ("2", "y", None, 1_577_836_800)]
+    assert rows_of(interactions) == [("1", "x", 2.0, None), ("2.0", "y", None, 1_577_836_800)]
+    (tmp_path / "a.csv").write_text("user_id,item_id\n1,x\n2,x\n")
+    data, _ = ingest(tmp_path, interactions=["a.csv", "b.pq"], columns={"timestamp": ""})
+    assert pairs_of(data) == [("1", "x"), ("2", "x"), ("2", "y")]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +244,7 @@ def test_list_valued_cells_of_json_and_parquet_are_attributes_and_text(tmp_path)
 
 
 def draw(path: Path) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (4, 4)).save(path, format="PNG")
 
 
@@ -236,10 +253,10 @@ def test_pictures_are_found_by_the_items_ids(tmp_path):
     (tmp_path / "items.csv").write_text("item_id\na\nb\nc.d\n")
     for name in ("a.PNG", "a.jpg", "c.d.webp", "stranger.png", "notes.txt", ".hidden.png"):
         draw(tmp_path / "pics" / name)
-    _, items, counts = read(tmp_path, items="items.csv", image_folder="pics")
+    data, counts = ingest(tmp_path, items="items.csv", image_folder="pics")
     pics = tmp_path / "pics"
-    assert items["image"].to_list() == [str(pics / "a.jpg"), None, str(pics / "c.d.webp")]
-    assert {count.what.split(":")[0]: count.rows for count in counts} == {
+    assert data.item_table["image"].to_list() == [str(pics / "a.jpg"), None, str(pics / "c.d.webp")]
+    assert {what.split(":")[0]: rows for what, (rows, _) in counts.items() if "pic" in what} == {
         "files in pics that are no .jpg, .jpeg, .png, .webp": 1,
         "second pictures of an item": 1,
         "pictures whose name is the id of no item": 1,
@@ -249,13 +266,55 @@ def test_pictures_are_found_by_the_items_ids(tmp_path):
 
 def test_without_an_item_table_the_pictures_make_one(tmp_path):
     write_items(tmp_path)
-    draw(tmp_path / "pics" / "a.png")
-    _, items, _ = read(tmp_path, image_folder="pics")
-    assert items.select("item_id", "image").rows() == [("a", str(tmp_path / "pics" / "a.png"))]
+    for name in ("a.png", "new.png"):
+        draw(tmp_path / "pics" / name)
+    data, _ = ingest(tmp_path, image_folder="pics")
+    pics = tmp_path / "pics"
+    images = dict(data.item_table.select("item_id", "image").rows())
+    assert images == {"a": str(pics / "a.png"), "b": None, "new": str(pics / "new.png")}
+
+
+def test_pictures_that_name_no_item_at_all_are_refused_where_they_are_the_item_table(tmp_path):
+    write_items(tmp_path)
+    draw(tmp_path / "pics" / "IMG_1.png")
+    with pytest.raises(DataError, match=r"no picture \('IMG_1.png', …\) is named by the id of an item \('a', …\)"):
+        ingest(tmp_path, image_folder="pics")
+
+
+def test_an_item_without_a_row_in_the_item_table_has_its_picture_too(tmp_path):
+    write_items(tmp_path)
+    (tmp_path / "items.csv").write_text("item_id,title\na,A\n")
+    for name in ("a.png", "b.png", "c.png"):
+        draw(tmp_path / "pics" / name)
+    data, counts = ingest(tmp_path, items="items.csv", image_folder="pics")
+    assert data.item_table["image"].to_list() == [str(tmp_path / "pics" / name) for name in ("a.png", "b.png")]
+    assert counts["pictures whose name is the id of no item: left aside"] == (1, "first: 'c.png'")
+
+
+def test_pictures_are_found_in_folders_of_the_folder_the_first_by_path(tmp_path):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,011\nu,012\nu,013\n")
+    for name in ("01/011.jpg", "02/011.jpg", "02/012.png", "02/012.jpg", ".thumbs/013.jpg", "013.PNG", "02/notes.txt"):
+        draw(tmp_path / "images" / name)
+    data, counts = ingest(tmp_path, image_folder="images")
+    images = tmp_path / "images"
+    assert data.item_table["image"].to_list() == [
+        str(images / name) for name in ("01/011.jpg", "02/012.jpg", "013.PNG")
+    ]
+    assert counts["second pictures of an item: left aside"] == (2, "first: '02/011.jpg'")
+    assert counts["files in images that are no .jpg, .jpeg, .png, .webp: left aside"] == (1, "first: '02/notes.txt'")
+
+
+def test_pictures_are_named_by_ids_as_interactions_write_them(tmp_path):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\n1.0,7.0\n1.0,8.0\n")
+    for name in ("7.png", "8.0.png"):
+        draw(tmp_path / "pics" / name)
+    data, _ = ingest(tmp_path, image_folder="pics")
+    assert list(data.items.ids) == ["7", "8"]
+    assert data.item_table["image"].null_count() == 0
 
 
 def test_an_image_column_names_files_or_urls_but_nothing_outside_the_folder(tmp_path):
-    write_items(tmp_path)
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,i0\n")
     draw(tmp_path / "pics" / "one.png")
     draw(tmp_path / "secret.png")
     cells = [
@@ -269,17 +328,140 @@ def test_an_image_column_names_files_or_urls_but_nothing_outside_the_folder(tmp_
     ]
     frame = pl.DataFrame({"item_id": [f"i{number}" for number in range(len(cells))], "cover": cells})
     frame.write_csv(tmp_path / "items.csv")
-    _, items, counts = read(
-        tmp_path, items="items.csv", item_columns={"image": "cover"}, image_folder="pics"
-    )  # fmt: skip
+    data, counts = ingest(tmp_path, items="items.csv", item_columns={"image": "cover"}, image_folder="pics")
     expected = [str(tmp_path / "pics" / "one.png"), cells[1], None, None, None, None, None]
-    assert items["image"].to_list() == expected
-    assert {count.what.split(": ", 1)[-1]: count.rows for count in counts} == {
+    assert data.item_table["image"].to_list() == expected
+    assert {what.split(": ", 1)[-1]: rows for what, (rows, _) in counts.items() if "cover" in what} == {
         "outside the image folder": 2,
         "no such file": 1,
         "not a .jpg, .jpeg, .png, .webp": 1,
-        "items without a picture": 5,
     }
+    assert counts["items without a picture"] == (5, "first: 'i2'")
+
+
+def test_an_item_without_a_cell_of_the_image_column_has_the_picture_of_its_name(tmp_path):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,a\nu,b\nu,c\n")
+    (tmp_path / "items.csv").write_text("item_id,image\na,pics/cover.png\nb,\n")
+    for name in ("cover.png", "b.png", "c.png", "d.png"):
+        draw(tmp_path / "pics" / name)
+    data, counts = ingest(tmp_path, items="items.csv", image_folder="pics")
+    assert data.item_table["image"].to_list() == [
+        str(tmp_path / "pics" / f"{name}.png") for name in ("cover", "b", "c")
+    ]
+    assert counts["pictures whose name is the id of no item: left aside"] == (1, "first: 'd.png'")
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (["no.png", "one.png"], "one.png"),
+        (["one.png"], "one.png"),
+        ([], None),
+        ("['one.png', 'two.png']", "one.png"),
+        ("no.png; one.png", "one.png"),
+        ("two.png,one.png", "two.png"),
+        ("a,b|c.png", "a,b|c.png"),
+        ("https://x.test/a,b.jpg", "https://x.test/a,b.jpg"),
+        ("https://x.test/a.jpg|https://x.test/b.jpg", "https://x.test/a.jpg"),
+        ("no.png|https://x.test/b.jpg", "https://x.test/b.jpg"),
+        ("no.png|neither.png", None),
+    ],
+)
+def test_of_several_pictures_in_a_cell_the_first_that_is_one_is_taken(tmp_path, cell, expected):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,i\nu,j\n")
+    other = ["two.png"] if isinstance(cell, list) else "two.png"
+    lines = [{"item_id": "i", "photos": cell}, {"item_id": "j", "photos": other}]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    for name in ("one.png", "two.png", "a,b|c.png"):
+        draw(tmp_path / "pics" / name)
+    data, counts = ingest(tmp_path, items="items.jsonl", item_columns={"image": "photos"}, image_folder="pics")
+    local = expected and not expected.startswith("http")
+    assert data.item_table["image"][0] == (str(tmp_path / "pics" / expected) if local else expected)
+    several = len(cell) > 1 if isinstance(cell, list) else cell.count("png") + cell.count("http") > 1
+    what = "cells of 'photos' that name several pictures: the first usable one taken"
+    assert counts.get(what, (0, ""))[0] == several
+    assert ("cells of 'photos' set to none: no such file" in counts) == (several and not expected)
+
+
+# -- a split of one's own ----------------------------------------------------------------------------------------
+
+
+def split_of(data: Dataset) -> dict[str, list[tuple[str, str]]]:
+    split = make_split(data, SplitSettings(kind="given"), run=QUIET)
+    parts = {"train": split.train, "valid": split.valid, "test": split.test}
+    return {
+        name: sorted((data.users[u], data.items[i]) for u, i in zip(part.user_idx, part.item_idx, strict=True))
+        for name, part in parts.items()
+    }
+
+
+def test_files_of_train_valid_and_test_are_the_given_split(tmp_path):
+    for name, row in (("train", "u,a\nu,b\nv,a"), ("valid", "u,c"), ("test-1", "v,b"), ("test-2", "v,c")):
+        (tmp_path / f"{name}.csv").write_text(f"user_id,item_id\n{row}\n")
+    files = {"interactions": "train.csv", "valid": "valid.csv", "test": "test-*.csv"}
+    parts = split_of(ingest(tmp_path, **files)[0])
+    assert parts["train"] == [("u", "a"), ("u", "b"), ("v", "a")]
+    assert parts["valid"] == [("u", "c")]
+    assert parts["test"] == [("v", "b"), ("v", "c")]
+    without = split_of(ingest(tmp_path, **{**files, "valid": []})[0])
+    assert (without["valid"], without["test"]) == ([], parts["test"])
+    with pytest.raises(DataError, match=r"test-1\.csv: it is in two parts of the split"):
+        ingest(tmp_path, **{**files, "interactions": "*.csv", "valid": []})
+    with pytest.raises(DataError, match="given twice, by files and by a column"):
+        ingest(tmp_path, **files, columns={"part": "user_id"})
+
+
+def test_a_column_of_labels_is_the_given_split(tmp_path):
+    rows = "u,a,train\nu,b, Validation \nv,a,0\nv,b,test\nv,c,dev\n"
+    (tmp_path / "interactions.csv").write_text(f"user_id,item_id,fold\n{rows}")
+    parts = split_of(ingest(tmp_path, columns={"part": "fold"})[0])
+    assert parts == {"train": [("u", "a"), ("v", "a")], "valid": [("u", "b"), ("v", "c")], "test": [("v", "b")]}
+    (tmp_path / "interactions.csv").write_text(f"user_id,item_id,fold\n{rows}v,d,holdout\n")
+    with pytest.raises(DataError, match=r"interactions\.csv, row 6, column 'fold': 'holdout' is no part of a split"):
+        ingest(tmp_path, columns={"part": "fold"})
+
+
+# -- what is not used is said, what is mapped wrongly is refused ---------------------------------------------------
+
+
+def test_columns_that_nothing_reads_are_named(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"log-{name}.csv").write_text("user_id,item_id,device,,price\nu,a,x,,3\n")
+    (tmp_path / "log-c.csv").write_text("user_id,item_id,shop\nv,a,x\n")
+    (tmp_path / "items.csv").write_text("item_id,title,plot,stock\na,A,P,4\n")
+    _, counts = ingest(tmp_path, interactions="log-*.csv", items="items.csv", item_columns={"text": ["plot"]})
+    assert {what: given for what, given in counts.items() if "not used" in what} == {
+        "columns of log-a.csv and of 1 more not used": (3, "device, '', price"),
+        "columns of log-c.csv not used": (1, "shop"),
+        "columns of items.csv not used": (1, "stock"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("columns", "first", "second"),
+    [
+        ({"rating": "when", "timestamp": "when"}, "rating", "timestamp"),
+        ({"user": "item_id"}, "user", "item"),
+        ({"weight": "rating"}, "rating", "weight"),
+        ({"part": "when", "timestamp": "when"}, "timestamp", "part"),
+    ],
+)
+def test_one_column_in_two_roles_is_refused(tmp_path, columns, first, second):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,rating,when\nu,a,3,2020-01-01\n")
+    with pytest.raises(DataError, match=rf"interactions\.csv, column '.*two things, {first} and {second}.*Set data\."):
+        ingest(tmp_path, columns=columns)
+
+
+@pytest.mark.parametrize("role", ["rating", "timestamp", "weight"])
+def test_a_column_that_is_empty_throughout_is_refused_unless_another_file_fills_it(tmp_path, role):
+    (tmp_path / "a.csv").write_text(f"user_id,item_id,{role}\nu,a,\nu,b, \nu,c,\\N\n")
+    (tmp_path / "b.csv").write_text(f"user_id,item_id,{role}\nv,a,5\n")
+    with pytest.raises(
+        DataError, match=rf'a\.csv, column .{role}.: it is empty throughout.*columns\.{role} .*or to ""'
+    ):
+        ingest(tmp_path, interactions="a.csv")
+    assert len(ingest(tmp_path, interactions="a.csv", columns={role: ""})[0].interactions) == 3
+    assert len(ingest(tmp_path, interactions="*.csv")[0].interactions) == (1 if role == "timestamp" else 4)
 
 
 def test_the_committed_sample_goes_all_the_way(tmp_path):

@@ -53,6 +53,40 @@ def test_items_of_2014(tmp_path: Path, run) -> None:
     ]
 
 
+def test_scripts_brands_and_picture_lists_of_2018(tmp_path: Path, run) -> None:
+    amazon_2018(tmp_path)
+    script = "var aPageStart = (new Date()).getTime();\nvar ue_t0=ue_t0||+new Date();"
+    lines = [
+        {"asin": "B0", "title": script, "brand": "\n    by\n    Acme", "price": ".a-box-inner{background-color:#fff}",
+         "category": ["Women", "</span></span>"], "image": ["https://x.test/1.jpg", "https://x.test/2.jpg"]},
+        {"asin": "B1", "title": "Dress &amp; <em>belt</em>", "brand": "by Terry", "rank": "5",
+         "description": [".a-box{color:#fff}", "Made <script>f(1 < 2)</script>of silk."]},
+    ]  # fmt: skip
+    write_lines(tmp_path / "meta_Baby.json.gz", list(map(json.dumps, lines)))
+    for _ in range(2):  # parsed, then from the kept pieces
+        tables = Amazon2018().tables(tmp_path, run=run)
+        assert rows(tables.items, "item_id", "title", "text", "attributes", "image") == [
+            ("B0", None, "Brand: Acme. Categories: Women.", ["category:Women", "brand:Acme"], "https://x.test/1.jpg"),
+            ("B1", "Dress & belt", "Dress & belt. Brand: by Terry. Made of silk.", ["brand:by Terry"], None),
+        ]
+        assert [(count.what, count.rows, count.example) for count in tables.counts] == [
+            ("columns of Baby.json.gz not used", 2, "reviewText, helpful"),
+            ("columns of meta_Baby.json.gz not used", 1, "rank"),
+            (
+                "items of meta_Baby.json.gz with scripts or style sheets for texts: those texts dropped",
+                2,
+                "first: 'B0'",
+            ),
+        ]
+
+
+@pytest.mark.parametrize("title", ["Function Over Form (New Edition)", "var. alba", "C#: {a: b}", "The .NET Way: 1"])
+def test_titles_that_only_look_like_scripts_are_titles(title: str, tmp_path: Path, run) -> None:
+    amazon_2018(tmp_path)
+    write_lines(tmp_path / "meta_Baby.json.gz", [json.dumps({"asin": "B0", "title": title})])
+    assert rows(Amazon2018().tables(tmp_path, run=run).items, "title") == [(title,)]
+
+
 def test_items_of_2018(tmp_path: Path, run) -> None:
     amazon_2018(tmp_path)
     tables = Amazon2018().tables(tmp_path, run=run)
@@ -137,7 +171,7 @@ def test_bad_meta_lines_are_dropped_and_counted_on_request(tmp_path: Path, run) 
         assert rows(tables.items, "item_id", "title") == [("B0", "Bear"), ("B1", "?half a character")]
         counts = {count.what.split(" ", 1)[0]: count for count in tables.counts}
         assert (counts["lines"].rows, counts["items"].rows) == (3, 1)
-        assert counts["lines"].example.startswith("row 2: cannot be read")
+        assert counts["lines"].example.startswith("first: row 2: cannot be read")
 
 
 def test_a_changed_meta_file_is_parsed_again(tmp_path: Path, run) -> None:

@@ -12,7 +12,9 @@ from polars.testing import assert_frame_equal
 from source_fixtures import atomic, ml_100k_mmrec, mmrec, mmrec_npy, mmssl, rows, sequences
 
 from recsys.core.errors import DataError
-from recsys.core.values import ITEM_SCHEMA, Dataset, Interactions, Split, Vocabulary
+from recsys.core.runtime import Run
+from recsys.core.values import ITEM_SCHEMA, Count, Dataset, Interactions, Split, Tables, Vocabulary
+from recsys.data.canonical import read_rows
 from recsys.data.sources.atomic import Atomic, write_atomic
 from recsys.data.sources.mmrec import MMRec, MMRecArrays, MovieLens100KMMRec
 from recsys.data.sources.mmssl import MMSSL
@@ -33,14 +35,69 @@ def test_atomic_files_are_read(tmp_path: Path, run) -> None:
         ("i", 'The "quoted" one', 'The "quoted" one.', ["year:1995", "class:Comedy", "class:Drama"]),
         ("j", "Other", "Other.", ["class:Drama"]),
     ]
-    assert [count.rows for count in tables.counts] == [1]  # the column age of tiny.user
+    assert [(count.what, count.example) for count in tables.counts] == [
+        ("columns of tiny.item not used", "vector"),
+        ("columns of tiny.user not used", "age"),
+    ]
+
+
+def atomic_tables(raw: Path, inter: str, **settings) -> Tables:
+    (raw / "x.inter").write_text(inter)
+    return Atomic(Atomic.Settings(**settings)).tables(raw, run=Run(log=lambda message: None))
+
+
+def test_rows_that_an_atomic_file_labels_0_are_no_interactions(tmp_path: Path) -> None:
+    text = "user_id:token\titem_id:token\tlabel:float\nu\ti\t1\nu\tj\t0\nv\ti\t0.0\nv\tj\t1.0\n"
+    tables = atomic_tables(tmp_path, text)
+    assert rows(tables.interactions, "user_id", "item_id") == [("u", "i"), ("v", "j")]
+    assert tables.counts == [Count("rows of x.inter labelled 0, which are no interactions: dropped", 2)]
+    every = atomic_tables(tmp_path, text, label_field="")
+    assert len(every.interactions.collect()) == 4
+    assert [count.example for count in every.counts] == ["label"]
+    with pytest.raises(DataError, match=r"x\.inter, column 'label': it holds 3, which is neither 0 nor 1.*label_field"):
+        atomic_tables(tmp_path, text.replace("\t1\n", "\t3\n"))
+
+
+def test_columns_of_sequences_in_an_atomic_file_are_named_as_not_used(tmp_path: Path) -> None:
+    tables = atomic_tables(tmp_path, "user_id:token\titem_id_list:token_seq\titem_id:token\nu\t1 2 3\t4\n")
+    assert tables.counts == [Count("columns of x.inter not used", 1, "item_id_list")]
+    with pytest.raises(DataError, match=r"column 'item_id_list': it holds lists \(token_seq\).*Set item_field"):
+        atomic_tables(tmp_path, "user_id:token\titem_id_list:token_seq\nu\t1 2 3\n", item_field="item_id_list")
+
+
+@pytest.mark.parametrize(
+    ("separator", "shown"), [(" ", "by blanks"), (",", "by ','"), (" , ", "by ','"), (";", "by ';'")]
+)
+def test_another_separator_of_an_atomic_file_is_told(tmp_path: Path, separator: str, shown: str) -> None:
+    header, row = ("user_id:token", "item_id:token", "timestamp:float"), ("0", "1", "2")
+    with pytest.raises(DataError, match=f"x.inter, line 1: its columns are separated {shown}, not by tabs.*delimiter"):
+        atomic_tables(tmp_path, f"{separator.join(header)}\n{separator.join(row)}\n")
+
+
+def test_one_column_in_two_roles_of_an_atomic_file_is_refused(tmp_path: Path) -> None:
+    text = "user_id:token\titem_id:token\ttime:float\nu\ti\t1\n"
+    with pytest.raises(DataError, match="column 'time': it is taken for two things, rating and timestamp"):
+        atomic_tables(tmp_path, text, rating_field="time", time_field="time")
+
+
+def test_a_rating_that_is_empty_throughout_is_refused(tmp_path: Path) -> None:
+    text = "user_id:token\titem_id:token\trating:float\nu\ti\t\nu\tj\t\n"
+    with pytest.raises(
+        DataError, match=r"x\.inter, column 'rating': it is empty throughout.*data\.options\.rating_field"
+    ):
+        read_rows(atomic_tables(tmp_path, text), "x")
+    assert len(read_rows(atomic_tables(tmp_path, text, rating_field=""), "x")) == 2
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
         ("tiny.inter", "user_id\titem_id:token\nu\ti\n", "column 'user_id' has no type"),
-        ("tiny.inter", "user_id:token\titem:token\nu\ti\n", "no column 'item_id'. Did you mean 'item'"),
+        (
+            "tiny.inter",
+            "user_id:token\titem:token\nu\ti\n",
+            "no column 'item_id'. Did you mean 'item'. Set data.options.item_field",
+        ),
         ("tiny.inter", "user_id:token\titem_id:token\trating:float\nu\ti\tx\n", "row 1: column 'rating:float' is 'x'"),
         ("tiny.inter", "user_id:token\titem_id:token\n", "has no rows"),
         ("tiny.inter", "", "is empty"),

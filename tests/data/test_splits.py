@@ -211,7 +211,7 @@ def test_the_given_split_is_taken_as_it_is():
     part = [0, 0, 1, 2, 0, 2]
     data = make_dataset([0, 0, 0, 0, 1, 1], range(6), range(6), part)
     assert split_of(data, "given").part.tolist() == part
-    with pytest.raises(DataError, match=r"came without a split.*Choose random"):
+    with pytest.raises(DataError, match=r"came without a split.*Choose random.*data\.options\.test"):
         split_of(replace(data, part=None), "given")
 
 

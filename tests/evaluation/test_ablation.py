@@ -21,11 +21,23 @@ from recsys.evaluation.ablation import (
     segment_worths,
     worths,
 )
-from recsys.evaluation.ablation_plots import Bar, Point, curves_plot, pareto_plot, worth_plot
+from recsys.evaluation.ablation_plots import (
+    LEFT,
+    LETTER,
+    PARETO,
+    WIDE,
+    Bar,
+    Point,
+    curves_plot,
+    pareto_plot,
+    worth_plot,
+)
 from recsys.evaluation.ablation_words import headline, overlap_sentence, sentence
 from recsys.evaluation.result import Evaluation
 from recsys.evaluation.significance import holm
 from recsys.evaluation.svg import check_svg
+
+from figures import marks_of, places
 
 METRIC = "ndcg@2"
 N = 40
@@ -196,3 +208,77 @@ def test_curves_have_a_line_a_seed_and_nothing_without_points() -> None:
     assert svg.count("<polyline") == 2
     assert "lightgcn: best 0.2000" in svg
     assert curves_plot({"a": [[(1, 0.2)]]}, title="t", key="k", y_name="ndcg") == ""
+
+
+@pytest.mark.parametrize(
+    "svg",
+    [
+        worth_plot([Bar("x" * 30, 0.1, 0.05, 0.15, (0.08,), "helps"), Bar("b", -0.2, -0.3, 0.0)], title="t", key="k",
+                   x_name="x"),
+        pareto_plot([Point("a", 1.0, 0.3), Point("b", 2.0, 0.4, True)], title="t", key="k", x_name="x", y_name="y"),
+        curves_plot({"a": [[(1, 0.1), (2, 0.2)]], "b": [[(1, 0.2), (4, 0.3)]]}, title="t", key="k", y_name="y"),
+    ],
+    ids=["bars", "points", "curves"],
+)  # fmt: skip
+def test_all_marks_lie_within_the_figure(svg: str) -> None:
+    marks_of(svg)
+
+
+def test_a_long_label_is_cut() -> None:
+    svg = worth_plot([Bar("x" * 30, 0.1, 0.05, 0.15), Bar("y" * 26, 0.1, 0.05, 0.15)], title="t", key="k", x_name="x")
+    names = [text.text for text in marks_of(svg).iter("text") if "name" in text.get("class", "")]
+    assert names == ["x" * 25 + "…", "y" * 26]
+
+
+def test_points_lie_where_cost_and_accuracy_say() -> None:
+    points = [Point("a", 0.0, 0.30), Point("b", 10.0, 0.40), Point("c", 5.0, 0.35)]
+    figure = marks_of(pareto_plot(points, title="t", key="k", x_name="s", y_name="ndcg"))
+    a, b, c = places(figure, "circle", "cx", "cy")
+    assert a[0] < b[0]
+    assert a[1] > b[1]  # y grows downwards
+    assert c == (pytest.approx((a[0] + b[0]) / 2, abs=0.01), pytest.approx((a[1] + b[1]) / 2, abs=0.01))
+    assert a[0] == LEFT
+
+
+def test_labels_of_crowded_points_meet_neither_each_other_nor_the_edge_nor_a_point() -> None:
+    points = [Point(f"without member {number}", 10.0 + number / 10, 0.3 + number / 500) for number in range(6)]
+    points += [Point("at the very right end", 20.0, 0.305), Point("left", 0.0, 0.301)]
+    figure = marks_of(pareto_plot(points, title="t", key="k", x_name="s", y_name="ndcg"))
+    boxes = []
+    for inner in (one for one in figure.iter("svg") if one.get("overflow")):
+        (text,) = inner.iter("text")
+        start = float(inner.get("x").rstrip("%")) * WIDE / 100 + float(text.get("x"))
+        left = start if text.get("text-anchor") == "start" else start - LETTER * len(text.text)
+        y = float(text.get("y"))
+        boxes.append((left, y - 12, left + LETTER * len(text.text), y + 4))
+    assert len(boxes) == len(points)
+    dots = [(x * WIDE / 100, y) for x, y in places(figure, "circle", "cx", "cy")]
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        assert 40 <= left < right <= WIDE
+        assert 0 <= top < bottom <= PARETO
+        assert not any(left < x < right and top < y < bottom for x, y in dots)
+        for other in boxes[number + 1 :]:
+            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+
+
+def test_a_curve_ends_where_its_last_epoch_stands() -> None:
+    svg = curves_plot({"a": [[(1, 0.1), (4, 0.2)]]}, title="t", key="k", y_name="ndcg")
+    (line,) = marks_of(svg).iter("polyline")
+    ends = [tuple(map(float, place.split(","))) for place in line.get("points").split()]
+    ticks = {text.text: float(text.get("x").rstrip("%")) for text in marks_of(svg).iter("text")}
+    assert [x for x, _ in ends] == pytest.approx([ticks["1"], ticks["4"]], abs=0.01)
+    assert ends[0][1] > ends[1][1]
+
+
+def test_an_adjusted_p_of_alpha_shows_nothing() -> None:
+    assert worth(0.012, 0.05).verdict(0.05) == "no effect shown"
+    assert worth(0.012, 0.049).verdict(0.05) == "helps"
+    assert "no interaction shown" in overlap_sentence(Overlap("a", "b", 0.1, 0.0, 0.2, 0.03, 0.05), METRIC, 0.05)
+
+
+def test_the_effect_is_the_mean_by_the_spread_from_two_users_on() -> None:
+    intact = evaluation("intact", np.array([0.5, 0.5]))
+    (two,) = worths(intact, [evaluation("text", np.array([0.4, 0.2]))], METRIC, 99)
+    assert two.effect == pytest.approx(0.2 / np.std([0.1, 0.3], ddof=1))
+    (one,) = worths(evaluation("intact", np.array([0.5])), [evaluation("text", np.array([0.4]))], METRIC, 99)
+    assert one.effect == 0

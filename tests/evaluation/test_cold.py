@@ -223,3 +223,10 @@ def test_a_ranker_that_knows_only_its_own_users_is_not_asked() -> None:
     ranker = Records(world.train.n_items, able=False)
     assert evaluate_newcomers(ranker, world, np.array([1, 2]), 1, MEASURE, run=RUN, name="own") is None
     assert not ranker.asked
+
+
+def test_a_user_with_just_enough_can_be_drawn() -> None:
+    split = make_split([0, 0, 0, 1, 1], [0, 1, 2, 0, 3], [0, 0, 2, 0, 2], 2, 4)
+    assert drawn_users(split, 1.0, 2, RUN).tolist() == [0]
+    assert drawn_users(split, 1.0, 1, RUN).tolist() == [0, 1]
+    assert drawn_users(split, 0.01, 1, RUN).shape == (1,)  # one at least

@@ -10,7 +10,10 @@ import pytest
 from recsys.core.errors import ArtifactError
 from recsys.evaluation.dataplots import column_chart, count_groups, tail_curve
 from recsys.evaluation.notebook import Figures, Table
+from recsys.evaluation.plots import CURVE_HEIGHT
 from recsys.evaluation.svg import check_svg
+
+from figures import marks_of, places
 
 
 def test_columns_are_as_high_as_their_values_and_named_in_order() -> None:
@@ -60,3 +63,19 @@ def test_a_table_has_whole_texts_numbers_to_the_right_and_nothing_that_runs() ->
     assert html.count("long") == 30
     assert "<i>" not in html
     assert '<td class="number">12,345</td><td class="number">0.1235</td><td></td>' in html
+
+
+def test_columns_stand_on_the_ground_side_by_side() -> None:
+    figure = marks_of(column_chart({"a": 1, "b": 3, "c": 4}, title="t", key="k"))
+    columns = places(figure, "rect", "x", "y", "width", "height")
+    (ground,) = {y + height for _, y, _, height in columns}
+    assert ground == CURVE_HEIGHT
+    lefts, widths = [x for x, *_ in columns], {width for _, _, width, _ in columns}
+    assert len(widths) == 1
+    assert lefts[2] - lefts[1] == pytest.approx(lefts[1] - lefts[0], abs=0.01)
+    assert lefts[1] - lefts[0] > widths.pop() > 0
+
+
+def test_a_truth_value_is_no_number() -> None:
+    html = Table([{"there": True, "n": 1}])._repr_html_()
+    assert '<td>True</td><td class="number">1</td>' in html

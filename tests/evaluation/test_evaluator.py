@@ -47,6 +47,7 @@ def test_hand_worked_evaluation(run):
     ranker = TableRanker(np.array([[5, 4, 3, 2, 1], [0, 0, 0, 0, 0], [1, 2, 3, 4, 5]]))  # row -1 serves user 1
     settings = EvaluationSettings(ks=(2,), metric="recall@2", resamples=100)
     found = evaluate(ranker, split, settings, run=run, name="mine")
+    assert found.per_user.columns[:2] == ["user_idx", "n_history"]
     assert found.per_user["user_idx"].to_list() == [0, 1]
     assert found.per_user["n_history"].to_list() == [1, 0]
     assert found.top_items.tolist() == [[2, 3], [4, 3]]

@@ -104,7 +104,7 @@ def plainest(shown: list[int], truth: list[int], k: int) -> dict[str, float]:
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data(), n_items=st.integers(1, 12), n_users=st.integers(1, 5))
 def test_equals_the_plain_definitions(data, n_items, n_users):
     items = st.integers(0, n_items - 1)

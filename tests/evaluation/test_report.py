@@ -221,6 +221,10 @@ def test_gaps_are_dashes() -> None:
     assert "Other 0.2500 0.5000 Bare – –" in found.words()
     assert "What it cost" not in found.headings()
     assert found.all("svg") == []  # one ranker alone is no forest
+    none = RankerRow("none", "None", chosen=False, summary={"recall@20": 0.5})
+    three = [replace(other, name="third", label="Third"), none, other]
+    (forest,) = Page(render(Report("Gaps", rankers=three, curves=[], glossary={}))).all("svg")
+    assert forest
 
 
 def test_headings_tables_and_figures_can_be_read_aloud(page: Page) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from recsys.evaluation.svg import check_svg
 from recsys.evaluation.tuneplots import HEIGHT, TOP, Path, Scale, importance_plot, parallel_plot
+
+from figures import marks_of
 
 SCALES = [Scale("rate", log=True), Scale("kind", values=("a", "b")), Scale("ndcg@20")]
 
@@ -50,3 +54,16 @@ def test_importance_is_bars_from_the_largest() -> None:
     assert 'width="80.00%"' in svg
     assert "<b>" not in svg
     assert importance_plot({}, title="t", key="k") == ""
+
+
+def test_axes_stand_side_by_side_from_edge_to_edge_and_name_choices_and_ends() -> None:
+    figure = marks_of(parallel_plot(SCALES, [Path((0.001, "a", 0.1)), Path((0.1, "b", 0.3))], title="t", key="k"))
+    axes = [float(line.get("x1").rstrip("%")) for line in figure.iter("line") if line.get("class") == "grid"]
+    assert axes[0] == pytest.approx(100 - axes[2], abs=0.01)
+    assert axes[1] == 50
+    words = [text.text for text in figure.iter("text")]
+    assert words == ["rate (log)", "0.001", "0.1", "kind", "a", "b", "ndcg@20", "0.1", "0.3"]
+
+
+def test_bars_of_importance_lie_within_the_figure() -> None:
+    marks_of(importance_plot({"a": 0.2, "b": 0.8, "c": 1.5}, title="t", key="k"))

@@ -63,12 +63,32 @@ def test_sentence_prefix_and_length(tmp_path, run) -> None:
     np.testing.assert_allclose(long[0], long[1], atol=1e-6)  # both are cut to [CLS] passage red … [SEP]
 
 
+def test_texts_longer_than_is_read_are_known_without_the_weights(tmp_path) -> None:
+    folder = tmp_path / "m"
+    tiny_models.bert(folder)
+    tiny_models.save_tokenizer(folder, length=512)
+    (folder / "model.safetensors").unlink()
+    encoder = Sentence(Sentence.Settings(model=str(folder), prefix="passage ", max_tokens=10))
+    texts = ["red " * 7, "red " * 8, "", "red" * 500, "red " * 5000, "kettle " + " " * 5000 + "film"]
+    read, longer = encoder.cut(texts)  # [CLS] passage … [SEP]: seven words are read
+    assert read == 10
+    assert longer.tolist() == [False, True, False, False, True, False]
+
+
+def test_a_dual_encoder_reads_as_many_tokens_as_it_has_positions(tmp_path) -> None:
+    folder = tmp_path / "m"
+    model = tiny_models.dual(folder, "CLIP")
+    read, longer = Dual(Dual.Settings(model=str(folder))).cut(["red " * 200, "red"])
+    assert read == model.config.text_config.max_position_embeddings
+    assert longer.tolist() == [True, False]
+
+
 def test_sentence_left_padding_does_not_matter(tmp_path, run) -> None:
     folder = tmp_path / "m"
     model = tiny_models.bert(folder, "lasttoken")
     tiny_models.save_tokenizer(folder, padding_side="left")
     encoder = Sentence(Sentence.Settings(model=str(folder)))
-    tokens = encoder._loaded[0](TEXTS, padding=True, return_tensors="pt")
+    tokens = encoder._tokenizer(TEXTS, padding=True, return_tensors="pt")
     assert tokens["attention_mask"][0, 0] == 0  # so padding is on the left indeed
     from recsys.items.hub import pooled, token_states
 

@@ -21,6 +21,8 @@ from recsys.items import encoding
 from recsys.items.cache import VectorCache, content_digest
 from recsys.items.encoding import encode_items
 
+from waiting import LONG
+
 
 class Length:
     """A text by its length, a picture by its mean colour; remembers what it was given."""
@@ -66,6 +68,23 @@ def test_equal_contents_are_encoded_once_and_empty_ones_never(tmp_path, run, mon
     again = encode_items(table(["a", "cc", "bbb"]), encoder, "text", tmp_path / "v", run=run)
     assert encoder.given == ["a", "bbb", "cc"]
     np.testing.assert_array_equal(again.vectors[:, 0], [1, 2, 3])
+
+
+class Short(Length):
+    """Reads two words of a text."""
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, np.ndarray]:
+        return 2, np.array([len(text.split()) > 2 for text in texts])
+
+
+def test_texts_that_are_cut_are_counted_known_ones_too(tmp_path, run) -> None:
+    items = table(["a b", None, "a b c", "a", "x y z"])
+    for _ in range(2):  # the second time nothing is left to encode
+        made = encode_items(items, Short(), "text", tmp_path / "v", run=run)
+        assert [(count.what, count.rows, count.example) for count in made.counts] == [
+            ("items without any text", 1, ""),
+            ("texts (of 4) longer than the 2 tokens that Short reads: cut", 2, "first: item 'i2'"),
+        ]
 
 
 def test_hostile_pictures_are_counted_and_the_others_encoded(tmp_path, run) -> None:
@@ -146,7 +165,7 @@ encoding.encode_items(t.table(["x" * n for n in range(1, 11)]), Dies(), "text", 
 def test_a_killed_encoding_goes_on(tmp_path, run) -> None:
     folder = tmp_path / "v"
     here = str(Path(__file__).parent)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), here], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), here], capture_output=True, timeout=LONG)
     assert done.returncode == -9, done.stderr
     encoder = Length()
     encode_items(table(["x" * n for n in range(1, 11)]), encoder, "text", folder, run=run)

@@ -16,6 +16,8 @@ from tiny_models import picture
 from recsys.items import images
 from recsys.items.images import ImageFault, decode, read_bytes
 
+from waiting import LONG
+
 USABLE = usable()
 
 
@@ -27,7 +29,7 @@ def test_refused_quickly_with_the_reason(tmp_path, name) -> None:
     with pytest.raises(ImageFault) as caught:
         decode(read_bytes(tmp_path / name))
     assert str(caught.value) == reason
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 5.0  # a thousandth of that, if it is not decoded
 
 
 def test_what_is_no_file_is_refused_and_nothing_hangs(tmp_path) -> None:
@@ -43,7 +45,7 @@ def test_what_is_no_file_is_refused_and_nothing_hangs(tmp_path) -> None:
     names = ["pipe.jpg", "folder.jpg", "zero.jpg", "loop.jpg", "gone.jpg", "nul\\0.jpg"]
     done = subprocess.run(
         [sys.executable, "-c", code, *(str(tmp_path / name) for name in names)],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=LONG,
     )  # fmt: skip
     reasons = ["not a plain file"] * 3 + ["cannot be opened", "no such file", "no such file"]
     assert done.stdout.splitlines() == reasons
@@ -135,7 +137,7 @@ def peak_mb(folder: Path, data: bytes) -> tuple[str, float]:
     (folder / "small.png").write_bytes(USABLE["rgb.png"])
     (folder / "large").write_bytes(data)
     command = [sys.executable, "-c", MEASURE, str(folder / "small.png"), str(folder / "large")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LONG)
     said, peak = done.stdout.split("|")
     return said, float(peak)
 

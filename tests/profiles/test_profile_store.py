@@ -15,6 +15,7 @@ from recsys.profiles.database import MIGRATIONS
 from recsys.profiles.store import SQLiteProfileStore
 
 from contracts.profile_store_contract import ProfileStoreContract, child
+from waiting import LONG
 
 DIES_INSIDE = """
 import os, signal, sys
@@ -94,7 +95,7 @@ def test_a_process_killed_between_two_writes_leaves_nothing_of_them(store: SQLit
     store.put(a_profile(), edit="built")
     for _ in range(3):
         one = child(DIES_INSIDE, store.path, 1)
-        assert one.wait(timeout=60) == -signal.SIGKILL, one.stderr.read()
+        assert one.wait(timeout=LONG) == -signal.SIGKILL, one.stderr.read()
         assert [version.edit for version in store.history("u1")] == ["built"]
         assert store.get("u1").profile == a_profile()
     assert store.put(profile(), made_from=1) == 2

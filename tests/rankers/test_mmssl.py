@@ -222,6 +222,21 @@ def test_the_ranker_pleases_the_critic_without_moving_it() -> None:
     assert all(weight.grad.abs().sum() > 0 for weight in module.content.weights.values())
 
 
+def test_the_critics_optimizer_forgets_as_that_of_a_wasserstein_critic() -> None:
+    """Adam with (0.5, 0.9) by hand: gradients 1 and then 0 move by the rate and by (1/3) / sqrt(0.09 / 0.19) of it."""
+    world = blocks()
+    module, _ = module_of(world.train, noise(world), critic_learning_rate=0.01)
+    optimizer, start = module._critic_optimizer(), module.critic.items.detach().clone()
+    moved = []
+    for gradient in (1.0, 0.0):
+        for parameter in module.critic.parameters():
+            parameter.grad = torch.full_like(parameter, gradient)
+        optimizer.step()
+        moved.append(start - module.critic.items.detach())
+    torch.testing.assert_close(moved[0], torch.full_like(start, 0.01))
+    torch.testing.assert_close(moved[1] - moved[0], torch.full_like(start, 0.01 / 3 / (0.09 / 0.19) ** 0.5))
+
+
 def test_the_critic_learns_to_tell_rows_apart() -> None:
     world = blocks(3, 16, 8)
     module, batch = module_of(world.train, noise(world), critic_learning_rate=0.01)

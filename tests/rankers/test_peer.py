@@ -25,6 +25,7 @@ from recsys.rankers.peers.process import PeerError, python_of
 from recsys.rankers.store import make_ranker
 
 from contracts.ranker_contract import MEASURE, QUIET, RankerContract
+from waiting import LONG, wait_until
 from worlds import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,24 +145,26 @@ def test_the_next_fit_asks_the_same_process_and_one_that_died_is_started_again()
     fitted("Together")
     assert process._running[python].pid == first
     process._running[python].kill()
-    process._running[python].wait(20)
+    process._running[python].wait(LONG)
     fitted("Together")
     assert process._running[python].pid != first
 
 
 def test_a_library_ends_with_whoever_asked_it(toy: Path, tmp_path: Path) -> None:
-    (tmp_path / "job.json").write_text(json.dumps({"model": "Sleeps", "params": {}, "seed": 0, "shape": [1, 1]}))
+    (tmp_path / "job.json").write_text(
+        json.dumps({"model": "Sleeps", "params": {"note": str(tmp_path / "sleeps")}, "seed": 0, "shape": [1, 1]})
+    )
     np.savez(tmp_path / "train.npz", indices=np.zeros(1, np.int32), indptr=np.array([0, 1], np.int32))
     command = [sys.executable, work.__file__, "toy", "toy_worker", str(toy / "package")]
     library = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert library.stdin is not None
     library.stdin.write(f"{tmp_path}\n")
     library.stdin.flush()
-    with pytest.raises(subprocess.TimeoutExpired):
-        library.wait(timeout=2)
+    wait_until((tmp_path / "sleeps").exists)
+    assert library.poll() is None
     with library:
         library.stdin.close()
-        assert library.wait(timeout=20) == 1
+        assert library.wait(timeout=LONG) == 1
 
 
 # -- scores of what was handed over ----------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from multiprocessing import active_children
 from pathlib import Path
@@ -28,6 +27,7 @@ from recsys.rankers.sharing import RowDropout, SeatedRun, divided_pairs, divided
 from recsys.rankers.store import make_ranker
 from recsys.rankers.vectors import pair_batches, user_batches
 
+from waiting import LONG, alive, wait_until
 from worlds import block_features, blocks, chain
 
 QUIET = Run(seed=5, log=lambda message: None)
@@ -158,14 +158,6 @@ def test_an_error_of_another_process_is_told() -> None:
     assert not active_children()
 
 
-def alive(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
-
-
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
 @pytest.mark.parametrize(
     "number",
@@ -188,12 +180,10 @@ if __name__ == "__main__":
 """)
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, here.parent)))}
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=LONG)
     assert done.returncode != 0
-    helper, until = int(done.stdout), time.monotonic() + 10
-    while alive(helper) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not alive(helper)
+    helper = int(done.stdout)
+    wait_until(lambda: not alive(helper))
 
 
 @pytest.mark.parametrize("name", ["mmssl", "visual_prior"])

@@ -41,7 +41,7 @@ from worlds import split_of
 def libraries() -> dict[str, object]:
     """Return what must be the same before RecBole is first imported and ever after."""
     return {
-        "numpy": {name: getattr(np, name, None) for name in ("float", "float_", "int", "object", "bool", "unicode_")},
+        "numpy": {name: vars(np).get(name) for name in ("float", "float_", "int", "object", "bool", "unicode_")},
         "scipy": (hasattr(sp.dok_matrix, "_update"), sp.dok_matrix),
         "torch": (torch.load, torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()),
         "deterministic": torch.are_deterministic_algorithms_enabled(),

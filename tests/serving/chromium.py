@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from waiting import LONG
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WATCH = (
     "window.violations = []; addEventListener('securitypolicyviolation', (e) => violations.push(e.violatedDirective));"
@@ -49,7 +51,7 @@ class Chromium:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         address = self._address(folder / "DevToolsActivePort")
-        self._socket = websocket.create_connection(address, timeout=120, suppress_origin=True)
+        self._socket = websocket.create_connection(address, timeout=LONG, suppress_origin=True)
         for domain in ("Page", "Runtime", "Network"):
             self.send(f"{domain}.enable")
         self.send("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
@@ -60,7 +62,7 @@ class Chromium:
     def close(self) -> None:
         self._socket.close()
         self._process.terminate()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=LONG)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command; return its answer, and take note of what happened meanwhile."""
@@ -85,7 +87,7 @@ class Chromium:
         self.send("Page.navigate", url=address)
         self.wait("document.readyState === 'complete'")
 
-    def wait(self, condition: str, seconds: float = 120) -> None:
+    def wait(self, condition: str, seconds: float = LONG) -> None:
         """Wait until an expression is true."""
         end = time.monotonic() + seconds
         while not self.run(f"Boolean({condition})"):
@@ -95,7 +97,7 @@ class Chromium:
 
     def click(self, selector: str) -> None:
         """Click with the mouse in the middle of an element, which must not lie below another."""
-        name, end = json.dumps(selector), time.monotonic() + 10
+        name, end = json.dumps(selector), time.monotonic() + LONG
         self.run(f"document.querySelector({name}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
         while True:
             x, y, hit = self.run(
@@ -145,7 +147,7 @@ class Chromium:
             self.requests.append(what["request"]["url"])
 
     def _address(self, file: Path) -> str:
-        end = time.monotonic() + 60
+        end = time.monotonic() + LONG
         while not (file.is_file() and file.read_text().count("\n")):
             assert self._process.poll() is None, "Chromium ended"
             assert time.monotonic() < end, "Chromium does not start"

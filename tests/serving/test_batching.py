@@ -10,6 +10,8 @@ import pytest
 
 from recsys.serving.batching import Batcher, OverloadedError
 
+from waiting import LONG, wait_until
+
 
 def test_what_arrives_together_is_answered_together() -> None:
     sizes: list[int] = []
@@ -18,16 +20,16 @@ def test_what_arrives_together_is_answered_together() -> None:
     def answer(asked):
         sizes.append(len(asked))
         begun.set()
-        gate.wait(5)
+        gate.wait(LONG)
         return [one * 10 for one in asked]
 
     async def main():
         batcher = Batcher(answer, largest=4)
         tasks = [asyncio.create_task(batcher.ask(0))]
-        await asyncio.to_thread(begun.wait, 5)
+        await asyncio.to_thread(begun.wait, LONG)
         tasks += [asyncio.create_task(batcher.ask(number)) for number in range(1, 7)]
-        await asyncio.sleep(0.05)
-        assert len(batcher) == 6
+        while len(batcher) < 6:
+            await asyncio.sleep(0)
         gate.set()
         found = await asyncio.gather(*tasks)
         batcher.close()
@@ -42,14 +44,19 @@ def test_too_many_are_refused_at_once_and_who_waits_too_long_is_given_up_but_not
 
     def answer(asked):
         begun.set()
-        gate.wait(5)
+        gate.wait(LONG)
         return asked
 
     async def main():
-        batcher = Batcher(answer, waiting=2, patience=0.2)
+        batcher = Batcher(answer, waiting=2, patience=LONG)
         tasks = [asyncio.create_task(batcher.ask(0))]
-        await asyncio.to_thread(begun.wait, 5)
+        await asyncio.to_thread(begun.wait, LONG)
         tasks += [asyncio.create_task(batcher.ask(number)) for number in range(1, 4)]
+        while len(batcher) < 2:
+            await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        now = loop.time
+        loop.time = lambda: now() + 2 * LONG  # the patience of all is over, also of who is being answered
         refused = await asyncio.gather(*tasks[1:], return_exceptions=True)
         assert not tasks[0].done()  # it waits as long as they do, and what is worked out for it is not thrown away
         gate.set()
@@ -99,25 +106,28 @@ def test_who_waits_when_it_closes_is_refused_and_who_is_being_answered_is_not() 
 
     def answer(asked):
         begun.set()
-        gate.wait(5)
+        gate.wait(LONG)
+        wait_until(lambda: len(batcher) == 1)  # closed: of two that waited and the mark of the end, the mark is left
         return asked
 
+    batcher = Batcher(answer)
+
     async def main():
-        batcher = Batcher(answer)
-        first = asyncio.create_task(batcher.ask("first"))
-        await asyncio.to_thread(begun.wait, 5)
-        second = asyncio.create_task(batcher.ask("second"))
-        await asyncio.sleep(0.05)
-        threading.Timer(0.1, gate.set).start()
+        tasks = [asyncio.create_task(batcher.ask("first"))]
+        await asyncio.to_thread(begun.wait, LONG)
+        tasks += [asyncio.create_task(batcher.ask(name)) for name in ("second", "third")]
+        while len(batcher) < 2:
+            await asyncio.sleep(0)
+        gate.set()
         batcher.close()
-        results = await asyncio.gather(first, second, return_exceptions=True)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
         with pytest.raises(OverloadedError, match="stopping"):
-            await batcher.ask("third")
+            await batcher.ask("fourth")
         return results
 
-    found, refused = asyncio.run(main())
+    found, *refused = asyncio.run(main())
     assert found == "first"
-    assert isinstance(refused, OverloadedError)
+    assert [type(one) for one in refused] == [OverloadedError] * 2
 
 
 def test_one_service_answers_in_one_event_loop_after_another() -> None:
@@ -135,11 +145,7 @@ def test_nothing_of_a_batch_is_kept_when_it_is_answered() -> None:
         left = weakref.ref(asked)
         await batcher.ask(asked)
         del asked
-        for _ in range(50):
-            if left() is None:
-                break
-            await asyncio.sleep(0.02)
+        await asyncio.to_thread(wait_until, lambda: left() is None)  # it holds a ranker, which may be taken out
         batcher.close()
-        return left()
 
-    assert asyncio.run(main()) is None  # it holds a ranker, which may be taken out
+    asyncio.run(main())

@@ -19,6 +19,8 @@ import pytest
 from chromium import Chromium
 from payloads import payloads
 
+from waiting import LONG, wait_until
+
 pytestmark = pytest.mark.slow
 
 KNOWN = "strangelove learned stop worrying bomb"  # words of a title
@@ -55,11 +57,8 @@ class Server:
                  "--port", str(port)],
                 stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
             )  # fmt: skip
-        end = time.monotonic() + 300
-        while f"page  {self.address}/" not in self.log.read_text():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.1)
+        wait_until(lambda: f"page  {self.address}/" in self.log.read_text() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log.read_text()
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Return status and answer; waits where it is told to slow down."""
@@ -77,7 +76,7 @@ class Server:
 
     def close(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=LONG)
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ import contextlib
 import json
 import socket
 import threading
-import time
 
 import pytest
 import uvicorn
 
 from recsys.serving.http.protocol import LARGEST_HEAD, BoundedHttp, PoliteServer
+
+from waiting import LONG, wait_until
 
 
 class TestConnections:
@@ -28,8 +29,7 @@ class TestConnections:
         server = PoliteServer(config)
         thread = threading.Thread(target=server.run)
         thread.start()
-        while not server.started:
-            time.sleep(0.01)
+        wait_until(lambda: server.started)
         yield server
         server.should_exit = True
         thread.join()
@@ -39,7 +39,7 @@ class TestConnections:
         return server.servers[0].sockets[0].getsockname()[1]
 
     def say(self, port: int, *parts: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
+        with socket.create_connection(("127.0.0.1", port), timeout=LONG) as there:
             for part in parts:
                 there.sendall(part)
             found = b""
@@ -66,12 +66,13 @@ class TestConnections:
         monkeypatch.setattr("recsys.serving.http.protocol.HEAD_SECONDS", 0.2)
         assert self.say(port, b"GET / HT").startswith(b"HTTP/1.1 400")
 
-    def test_who_was_let_in_is_answered_though_the_server_stops(self, server, port) -> None:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
-            while not server.server_state.connections:
-                time.sleep(0.01)
+    def test_who_was_let_in_is_answered_though_the_server_stops(self, server, port, monkeypatch) -> None:
+        monkeypatch.setattr("recsys.serving.http.protocol.LINGER", LONG)
+        with socket.create_connection(("127.0.0.1", port), timeout=LONG) as there:
+            wait_until(lambda: server.server_state.connections)
+            (connection,) = server.server_state.connections
             server.should_exit = True
-            time.sleep(0.3)
+            wait_until(lambda: connection._leaving)
             there.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             found = b""
             while more := there.recv(1000):
@@ -80,15 +81,19 @@ class TestConnections:
         assert b"connection: close" in found
 
     def test_who_waits_at_the_door_is_let_in(self, server, port) -> None:
+        held, free = threading.Event(), threading.Event()
+
         async def busy() -> None:
-            time.sleep(0.5)  # meanwhile the system accepts, and the server does not
+            held.set()
+            free.wait(LONG)  # meanwhile the system accepts, and the server does not
 
         loop = server.servers[0].get_loop()
         asyncio.run_coroutine_threadsafe(busy(), loop)
-        time.sleep(0.1)
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as there:
+        assert held.wait(LONG)
+        with socket.create_connection(("127.0.0.1", port), timeout=LONG) as there:
             there.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             asyncio.run_coroutine_threadsafe(server.shutdown(), loop)  # the next thing that the loop does
+            free.set()
             found = b""
             while more := there.recv(1000):
                 found += more

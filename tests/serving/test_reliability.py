@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +29,8 @@ from recsys.serving.http.app import create_app
 from recsys.serving.http.guard import Limits
 from recsys.serving.models import STEPS_BACK
 from recsys.serving.state.store import Event
+
+from waiting import LONG, wait_until
 
 JSON = {"content-type": "application/json"}
 
@@ -176,7 +177,7 @@ def test_requests_made_from_the_schema(service) -> None:
     for found in schema.get_all_operations():
         operation = found.ok()
 
-        @hypothesis.settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @hypothesis.settings(max_examples=10, suppress_health_check=list(HealthCheck))
         @hypothesis.seed(7)
         @hypothesis.given(case=operation.as_strategy())
         def ask(case) -> None:
@@ -207,14 +208,11 @@ class Child:
         self.log = folder / "server.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        end = time.monotonic() + 600
-        while self.status("GET", "/health/ready") != 200:
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.1)
+        wait_until(lambda: self.status("GET", "/health/ready") == 200 or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log.read_text()
 
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-        there = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        there = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONG)
         with contextlib.closing(there):
             there.request(method, path, None if body is None else json.dumps(body), JSON)
             answer = there.getresponse()
@@ -251,8 +249,7 @@ class TestRealServer:
         writers = [threading.Thread(target=self.say, args=(child, said, f"w{one}")) for one in range(4)]
         for one in writers:
             one.start()
-        while len(said) < 20:
-            time.sleep(0.01)
+        wait_until(lambda: len(said) >= 20)
         child.process.kill()
         child.process.wait()
         for one in writers:
@@ -269,4 +266,4 @@ class TestRealServer:
         while (found := child.status("GET", "/health/ready")) is not None:
             answers.append(found)
         assert 503 in answers  # it says so before its doors close
-        assert child.process.wait(60) in (0, -signal.SIGTERM)
+        assert child.process.wait(LONG) in (0, -signal.SIGTERM)

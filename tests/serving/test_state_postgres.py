@@ -50,7 +50,7 @@ class TestPostgresState(StateContract):
 
 
 def test_a_low_number_that_is_committed_late_is_waited_for(store: PostgresStateStore, postgres_url: str) -> None:
-    slow, quick = PostgresStateStore(postgres_url), PostgresStateStore(postgres_url, patience=0.3)
+    slow, quick = PostgresStateStore(postgres_url, patience=60), PostgresStateStore(postgres_url, patience=1.0)
     store.check()
     found: list[list[Event]] = []
     with slow.database.writing() as session:
@@ -64,8 +64,8 @@ def test_a_low_number_that_is_committed_late_is_waited_for(store: PostgresStateS
         reader.start()
         time.sleep(0.1)
         assert not found
-        assert [event.number for event in quick.since(high)] == []  # nothing new: nobody waits
-        assert [event.number for event in quick.events("u2")] == [high]  # nor for one user's
+        assert [event.number for event in store.since(high)] == []  # nothing new: nobody waits
+        assert [event.number for event in store.events("u2")] == [high]  # nor for one user's
     reader.join()
     assert [event.number for event in found[0]] == [low, high]
 
@@ -107,12 +107,12 @@ def test_items_follow_the_order_of_commits_too(store: PostgresStateStore) -> Non
 
 def test_erasing_says_when_a_reader_keeps_old_copies(store: PostgresStateStore, postgres_url: str) -> None:
     store.record(Event("person-0815", "i1", "like"))
-    quick = PostgresStateStore(postgres_url, patience=0.3)
+    quick = PostgresStateStore(postgres_url, patience=1.0)
     with store.database.reading() as session:
         session.execute("SELECT 1").fetchall()  # its snapshot still sees the row
         with pytest.raises(ArtifactError, match="traces are left"):
             quick.erase("person-0815")
-    assert quick.erase("person-0815") == 0
+    assert store.erase("person-0815") == 0
     quick.close()
 
 

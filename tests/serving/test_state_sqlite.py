@@ -59,7 +59,7 @@ def test_writers_wait_a_while_and_then_say_so(store: SQLiteStateStore) -> None:
         began = time.monotonic()
         with holder.database.writing(), pytest.raises(StateBusyError, match="locked"):
             quick.record(Event("u1", "i2", "like"))
-        assert 0.15 < time.monotonic() - began < 2
+        assert time.monotonic() - began > 0.15
     assert len(quick.events("u1")) == 1
     with store.database.writing():
         assert len(quick.events("u1")) == 1  # readers wait for nobody

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -41,3 +42,14 @@ def test_markup_in_titles_adds_no_element() -> None:
     for text in payloads():
         names = {one.tag.removeprefix(SVG) for one in ElementTree.fromstring(title_poster(text)).iter()}
         assert names <= {"svg", "title", "rect", "g", "circle", "path", "text"}
+
+
+def test_lines_end_above_the_foot_one_below_the_other() -> None:
+    card = ElementTree.fromstring(title_poster("A title of many words that needs several lines to be written down"))
+    texts = [one for one in card.iter() if one.tag.endswith("text")]
+    heights = [float(one.get("y")) for one in texts]
+    steps = {round(b - a) for a, b in pairwise(heights[:-1])}
+    assert len(texts) > 3
+    assert heights[-2] == HIGH - 62
+    assert max(steps) - min(steps) <= 1
+    assert heights[0] > 0

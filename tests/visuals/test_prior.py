@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from recsys.core.errors import ArtifactError, ConfigError, RankerError
-from recsys.core.values import ItemFeatures, Query, Split
+from recsys.core.errors import ArtifactError, ConfigError
+from recsys.core.values import Query
 from recsys.profiles.space import unit_rows
-from recsys.rankers.store import make_ranker
 from recsys.visuals import make_generator
 from recsys.visuals.autoencoder import Autoencoder, AutoencoderSettings
 from recsys.visuals.conditions import ConditionSettings
@@ -30,8 +29,6 @@ from recsys.visuals.taste import TasteSpace
 from recsys.visuals.transformer import FlowTransformer, TransformerSettings
 
 from contracts.generator_contract import TASTE, GeneratorContract, item, poster
-from contracts.ranker_contract import QUIET, RankerContract, ReadsFeatures
-from worlds import block_features
 
 GROUPS, EACH, DIM, TEXT = 4, 20, 24, 10
 
@@ -157,26 +154,6 @@ def test_a_user_is_known_by_other_items_than_the_target_and_by_allowed_ones_alon
     rng = np.random.default_rng(0)
     found = likes.vectors(np.array([0, 0, 2, -1, 7]), np.array([1, 2, 0, 0, 0]), rng)
     np.testing.assert_array_equal(found > 0, np.array([[0] * 4, [0, 1, 0, 0], [0, 0, 0, 1], [0] * 4, [0] * 4], bool))
-
-
-class TestVisualPrior(ReadsFeatures, RankerContract):
-    config: ClassVar[dict[str, Any]] = {
-        "name": "visual_prior", "epochs": 30, "eval_every": 10, "batch_size": 128, "learning_rate": 5e-3, "taste": 8,
-        "components": 8, "width": 32, "depth": 2, "match": "cosine", "guidance": 1.5, "temperature": 1.0,
-    }  # fmt: skip
-    least_recall = 0.8  # three of 48 items have no picture
-
-    def test_items_without_a_picture_are_as_near_as_average_ones(self, fitted: Any, world: Split) -> None:
-        np.testing.assert_allclose(fitted.score(self.query(world))[:, :3], 0.0, atol=1e-6)
-
-    def test_it_reads_pictures_alone_where_there_are_no_texts(self, world: Split) -> None:
-        ranker = make_ranker({**self.config, "epochs": 1})
-        features = ItemFeatures({"image": block_features(world)["image"]})
-        ranker.fit(world.train, features, valid=None, run=QUIET)
-        again = ranker.with_features(features).score(self.query(world))
-        np.testing.assert_allclose(again, ranker.score(self.query(world)), rtol=1e-4, atol=1e-5)
-        with pytest.raises(RankerError, match="pictures"):
-            ranker.with_features(ItemFeatures({"image": features["image"][:, :5]}))
 
 
 @pytest.fixture(scope="module")

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import operator
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from recsys.core.errors import DataError
-from recsys.data.reading.times import MOMENT, Time, as_moment
+from recsys.data.reading.times import Time, as_moment
 
 
-def is_blank(name: str, schema: pl.Schema) -> pl.Expr:
-    """Whether a cell says nothing: null, or text of spaces only."""
+def is_blank(name: str, schema: pl.Schema, nulls: Sequence[str] = ()) -> pl.Expr:
+    """Whether a cell says nothing: null, or text that is blank or one of ``nulls``."""
     column = pl.col(name)
-    return column.is_null() | (column.str.strip_chars() == "") if schema[name] == pl.String else column.is_null()
+    return (
+        column.is_null() | _says_nothing(column.str.strip_chars(), nulls)
+        if schema[name] == pl.String
+        else column.is_null()
+    )
 
 
-def as_id(name: str, schema: pl.Schema) -> pl.Expr:
-    """An id as text; whole numbers that a table keeps as floats lose their ``.0``."""
-    column = pl.col(name)
-    if schema[name].is_float():
-        whole = column.cast(pl.Int64, strict=False)
-        return pl.when(whole == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
-    return column.cast(pl.String)
+def _says_nothing(text: pl.Expr, nulls: Sequence[str]) -> pl.Expr:
+    """Whether text, without blanks around it, is empty or one of ``nulls``."""
+    return reduce(operator.or_, (text == word for word in nulls if word), text == "")
+
+
+def as_id(name: str, schema: pl.Schema, path: Path) -> pl.Expr:
+    """An id as text, as it is written; a whole number that a table keeps as a float ends in ``.0``."""
+    column, dtype = pl.col(name), schema[name]
+    if dtype.is_nested() or dtype == pl.Binary:
+        raise _wrong_type(path, name, schema, "one id a cell")
+    if not dtype.is_float():
+        return column.cast(pl.String)
+    whole = column.cast(pl.Int128, strict=False)
+    text = pl.when(whole == column).then(whole.cast(pl.String) + ".0").otherwise(column.cast(pl.String))
+    return pl.when(column.is_not_nan()).then(text)
 
 
 def as_number(name: str, schema: pl.Schema, path: Path) -> pl.Expr:
@@ -39,7 +55,7 @@ def as_number(name: str, schema: pl.Schema, path: Path) -> pl.Expr:
 def typed(name: str, dtype: Any, schema: pl.Schema) -> pl.Expr:
     """A column in exactly this type; null where text does not say it. Whole numbers may be written ``3.0``."""
     if isinstance(dtype, Time):
-        return as_moment(name, dtype, schema) if name in schema else pl.lit(None, MOMENT).alias(name)
+        return as_moment(name, dtype, pl.Schema({name: schema.get(name, pl.String)}))  # a column may be missing
     column = pl.col(name)
     if schema.get(name, pl.String) != pl.String:
         return column.cast(dtype, strict=False)
@@ -52,33 +68,42 @@ def typed(name: str, dtype: Any, schema: pl.Schema) -> pl.Expr:
     return number.cast(dtype).alias(name)
 
 
-def as_text(names: Sequence[str], schema: pl.Schema, path: Path) -> pl.Expr:
-    """One or several columns joined line by line; lists are joined by commas, blank cells left out."""
+def as_text(names: Sequence[str], schema: pl.Schema, path: Path, nulls: Sequence[str] = ()) -> pl.Expr:
+    """One or several columns joined line by line; lists are joined by commas, cells that say nothing left out."""
     if not names:
         return pl.lit(None, pl.String)
-    parts = [_text_cell(name, schema, path) for name in names]
+    parts = [_text_cell(name, schema, path, nulls) for name in names]
     joined = pl.concat_str(parts, separator="\n", ignore_nulls=True)
     return pl.when(joined != "").then(joined)
 
 
-def as_attributes(names: Sequence[str], schema: pl.Schema, delimiter: str, path: Path) -> pl.Expr:
+def as_attributes(
+    names: Sequence[str], schema: pl.Schema, delimiter: str, path: Path, nulls: Sequence[str] = ()
+) -> pl.Expr:
     """The values of some columns as a list of ``"column:value"``; cells are lists or delimited text."""
     lists = []
     for name in names:
         _refuse_nested(name, schema, path)
         cells = pl.col(name) if schema[name] == pl.List else pl.col(name).cast(pl.String).str.split(delimiter)
         value = pl.element().cast(pl.String).str.strip_chars()
-        kept = cells.list.eval((pl.lit(f"{name}:") + value).filter(value.is_not_null() & (value != "")))
+        kept = cells.list.eval((pl.lit(f"{name}:") + value).filter(~_says_nothing(value, nulls)))
         lists.append(kept.fill_null(pl.lit([], dtype=pl.List(pl.String))))
     return pl.concat_list(lists) if lists else pl.lit([], dtype=pl.List(pl.String))
 
 
-def _text_cell(name: str, schema: pl.Schema, path: Path) -> pl.Expr:
+def as_names(name: str, schema: pl.Schema, path: Path, nulls: Sequence[str] = ()) -> pl.Expr:
+    """File names or addresses, those of a list one a line."""
+    return _text_cell(name, schema, path, nulls, separator="\n")
+
+
+def _text_cell(name: str, schema: pl.Schema, path: Path, nulls: Sequence[str], separator: str = ", ") -> pl.Expr:
     _refuse_nested(name, schema, path)
     column = pl.col(name)
-    text = column.cast(pl.List(pl.String)).list.join(", ") if schema[name] == pl.List else column.cast(pl.String)
-    text = text.str.strip_chars()
-    return pl.when(text != "").then(text)
+    if schema[name] == pl.List:
+        known = pl.element().filter(~_says_nothing(pl.element().str.strip_chars(), nulls))
+        column = column.cast(pl.List(pl.String)).list.eval(known).list.join(separator)
+    text = column.cast(pl.String).str.strip_chars()
+    return pl.when(~_says_nothing(text, nulls)).then(text)
 
 
 def _refuse_nested(name: str, schema: pl.Schema, path: Path) -> None:
@@ -90,3 +115,15 @@ def _refuse_nested(name: str, schema: pl.Schema, path: Path) -> None:
 
 def _wrong_type(path: Path, name: str, schema: pl.Schema, wanted: str) -> DataError:
     return DataError(f"file {path}, column {name!r}", f"it holds {schema[name]}", f"Give {wanted}.")
+
+
+def listed(text: str) -> list[Any] | None:
+    """Return the values of a list, or of an object, that a cell holds as JSON or as Python writes it; else ``None``."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            return None
+    return list(value) if isinstance(value, list | tuple | dict | set) else None

@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,22 @@ from recsys.core.values import ITEM_SCHEMA, Count
 from recsys.data.reading.faults import Fault, explain, parsed_lines
 from recsys.data.reading.files import kind_of, need
 from recsys.data.reading.tables import open_table
+from recsys.data.sources._columns import unused_columns
 
-_VERSION = 1  # of what is written; a new one makes old pieces unreadable
+_VERSION = 2  # of what is written; a new one makes old pieces unreadable
 _PIECE = 50_000  # items held in memory at once
 _MAX_TEXT = 4_000  # characters of description an item
-_TAG = re.compile(r"<[^<>]{1,1000}>")
+_TAG = re.compile(r"<(?P<kind>script|style)\b.{0,20000}?</(?P=kind)\s*>|<[^<>]{1,1000}>", re.DOTALL | re.IGNORECASE)
+# What the 2018 edition's crawler took for a title or a text: (new Date()).getTime(), var x = …, .a-box{color:#fff}
+_SCRIPT = re.compile(
+    r"\bgetTime\(|\(new Date\b|\bvar \w+ ?=|\bfunction \w*\([^)]*\) ?\{|\bfunction\([^)]*\) ?\{|[.#@][\w-]+ ?\{[^{}]*:"
+)
+_BY = re.compile(r"\A\s*by\s*\n\s*")  # before a brand of 2018, on a line of its own; "by Terry" is a brand
+_ID = {"2014": "asin", "2018": "asin", "2023": "parent_asin"}
+_READ = (
+    "title", "categories", "category", "brand", "store", "features", "feature", "description", "price",
+    "images", "image", "imUrl", "imageURL", "imageURLHighRes",
+)  # fmt: skip
 _SPACE = re.compile(r"\s+")
 
 
@@ -67,16 +79,26 @@ def _room(path: Path) -> Path:
     return room
 
 
+@dataclass
+class _Found:
+    """What is noticed line by line: unreadable lines, items with scripts for texts, and all keys."""
+
+    bad: list[str] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    doubles: int = 0
+
+
 def _rewrite(path: Path, edition: str, drop_bad: bool, folder: Path, run: Run) -> None:
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
-    bad: list[str] = []
+    found = _Found()
     seen: set[bytes] = set()
-    doubles, piece, number = 0, [], 0
+    piece, number = [], 0
     try:
-        for item in run.bar(_items(path, edition, drop_bad, bad), f"items of {path.name}"):
+        for item in run.bar(_items(path, edition, drop_bad, found), f"items of {path.name}"):
             mark = hashlib.blake2b(item["item_id"].encode(), digest_size=8).digest()
             if mark in seen:
-                doubles += 1
+                found.doubles += 1
                 continue
             seen.add(mark)
             piece.append(item)
@@ -84,7 +106,7 @@ def _rewrite(path: Path, edition: str, drop_bad: bool, folder: Path, run: Run) -
                 _write_piece(piece, draft, number)
                 piece, number = [], number + 1
         _write_piece(piece, draft, number)
-        (draft / "counts.json").write_text(json.dumps(_counts(path, bad, doubles)), encoding="utf-8")
+        (draft / "counts.json").write_text(json.dumps(_counts(path, edition, found)), encoding="utf-8")
         try:
             os.rename(draft, folder)
         except OSError:  # another process was first: its pieces are the same
@@ -98,40 +120,49 @@ def _rewrite(path: Path, edition: str, drop_bad: bool, folder: Path, run: Run) -
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _counts(path: Path, bad: list[str], doubles: int) -> list[dict[str, Any]]:
-    found = []
-    if doubles:
-        found.append({"what": f"items of {path.name} that come again, first kept", "rows": doubles})
-    if bad:
-        found.append({"what": f"lines of {path.name} that cannot be read", "rows": len(bad), "example": bad[0]})
-    return found
+def _counts(path: Path, edition: str, found: _Found) -> list[dict[str, Any]]:
+    unused = tuple(sorted(found.keys - {*_READ, _ID[edition]}))
+    counts = [asdict(count) for count in unused_columns({path: unused})]
+    if found.doubles:
+        counts.append({"what": f"items of {path.name} that come again, first kept", "rows": found.doubles})
+    for what, cases in (
+        (f"lines of {path.name} that cannot be read", found.bad),
+        (f"items of {path.name} with scripts or style sheets for texts: those texts dropped", found.scripts),
+    ):
+        if cases:
+            counts.append({"what": what, "rows": len(cases), "example": f"first: {cases[0]}"})
+    return counts
 
 
 def _write_piece(piece: list[dict[str, Any]], folder: Path, number: int) -> None:
     pl.DataFrame(piece, schema=ITEM_SCHEMA, orient="row").write_parquet(folder / f"{number:05d}.parquet")
 
 
-def _items(path: Path, edition: str, drop_bad: bool, bad: list[str]) -> Iterator[dict[str, Any]]:
-    key = "parent_asin" if edition == "2023" else "asin"
+def _items(path: Path, edition: str, drop_bad: bool, found: _Found) -> Iterator[dict[str, Any]]:
+    key = _ID[edition]
     parse = ast.literal_eval if edition == "2014" else json.loads  # never eval: the file is somebody else's
-    rows = _parquet_rows(path) if kind_of(path) == "parquet" else parsed_lines(path, parse)
+    rows = _parquet_rows(path, found.keys) if kind_of(path) == "parquet" else parsed_lines(path, parse)
     for row, value in rows:
         cause = str(value) if isinstance(value, Fault) else ""
         item_id = value.get(key) if isinstance(value, dict) else None
         if not cause and not (isinstance(item_id, str) and item_id.strip() and item_id.isprintable()):
             cause = f"has no {key}" if not item_id else f"{key} is {item_id!r:.80}"
         if not cause:
-            yield _item(item_id, value)
+            found.keys.update(value)
+            item, has_scripts = _item(item_id, value)
+            if has_scripts:
+                found.scripts.append(repr(item_id))
+            yield item
         elif drop_bad:
-            bad.append(f"row {row}: {cause}")
+            found.bad.append(f"row {row}: {cause}")
         else:
             raise DataError(f"file {path}, row {row}", cause, "Mend or remove that line, or set bad_lines = 'drop'.")
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, dict]]:
-    wanted = ("parent_asin", "title", "features", "description", "categories", "store", "price", "images")
+def _parquet_rows(path: Path, keys: set[str]) -> Iterator[tuple[int, dict]]:
     frame = open_table(path)
-    columns = [name for name in wanted if name in frame.collect_schema()]
+    keys.update(frame.collect_schema())
+    columns = [name for name in frame.collect_schema() if name in (*_READ, _ID["2023"])]
     try:
         batches = frame.select(columns).collect_batches(maintain_order=True)
         yield from enumerate((row for batch in batches for row in batch.iter_rows(named=True)), start=1)
@@ -139,12 +170,14 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict]]:
         raise explain(path, error) from None
 
 
-def _item(item_id: str, value: dict[str, Any]) -> dict[str, Any]:
-    title = _clean(value.get("title"))
+def _item(item_id: str, value: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return the canonical row of an item, and whether a text of it was a script."""
+    title, title_is_script = _without_scripts(_clean(value.get("title")))
     categories = list(dict.fromkeys(filter(None, map(_clean, _flat(value.get("categories") or value.get("category"))))))
-    brand = _clean(value.get("brand") or value.get("store"))
+    brand, brand_is_script = _without_scripts(_brand(value.get("brand") or value.get("store")))
     parts = [*_flat(value.get("features") or value.get("feature")), *_flat(value.get("description"))]
-    facts = " ".join(filter(None, map(_clean, parts)))[:_MAX_TEXT]
+    plain, are_scripts = zip(*(_without_scripts(_clean(part)) for part in parts), strict=True) if parts else ((), ())
+    facts = " ".join(filter(None, plain))[:_MAX_TEXT]
     sentences = [
         _stop(title),
         _stop(f"Brand: {brand}" if brand else None),
@@ -155,13 +188,23 @@ def _item(item_id: str, value: dict[str, Any]) -> dict[str, Any]:
     marks = [f"category:{name}" for name in categories]
     marks += [f"brand:{brand}"] if brand else []
     marks += [f"price:{price}"] if price else []
-    return {
+    row = {
         "item_id": item_id,
         "title": title,
         "text": " ".join(filter(None, sentences)) or None,
         "attributes": marks,
         "image": _image(value),
     }
+    return row, title_is_script or brand_is_script or any(are_scripts)
+
+
+def _without_scripts(text: str | None) -> tuple[str | None, bool]:
+    is_script = bool(text and _SCRIPT.search(text))
+    return (None, True) if is_script else (text, False)
+
+
+def _brand(value: Any) -> str | None:
+    return _clean(_BY.sub("", value)) if isinstance(value, str) else None
 
 
 def _flat(value: Any) -> Iterable[str]:
@@ -203,6 +246,7 @@ def _image(value: dict[str, Any]) -> str | None:
         ]
     candidates: list[Any] = [value.get("imUrl")]
     candidates += list(_flat(value.get("imageURLHighRes"))) + list(_flat(value.get("imageURL")))
+    candidates += list(_flat(value.get("image")))
     for image in images if isinstance(images, list) else []:
         if isinstance(image, dict):
             candidates += [image.get("hi_res"), image.get("large"), image.get("thumb")]

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from recsys.core.errors import DataError
-from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA
+from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count
 from recsys.data.reading.tables import ROW
 from recsys.data.reading.times import in_two_columns
 
 PARTS = ("train", "valid", "test")
+
+
+@dataclass
+class Reading:
+    """What is found out while files are read, one after the other.
+
+    Attributes:
+        counts: what was dropped or changed.
+        records: interactions by file.
+        unused: columns by file.
+        origins: see ``Tables``.
+    """
+
+    counts: list[Count] = field(default_factory=list)
+    records: list[int] = field(default_factory=list)
+    unused: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    origins: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def interactions(frame: pl.LazyFrame, *more: str) -> pl.LazyFrame:
@@ -62,3 +80,21 @@ def part_of(labels: pl.LazyFrame, column: str, path: Path) -> pl.Expr:
         cause = f"{column} is {found[column][0]}, not 0, 1 or 2"
         raise DataError(f"file {path}, row {found[ROW][0] + 1}", cause, "Mend or remove that row.")
     return pl.col(column).cast(pl.UInt8).alias("part")
+
+
+def unused_columns(columns: Mapping[Path, tuple[str, ...]]) -> list[Count]:
+    """Return one line a file that has columns nothing reads; files that have the same ones share it.
+
+    Args:
+        columns: those that are not used, by file.
+    """
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for path, names in columns.items():
+        if names:
+            alike.setdefault(names, []).append(path.name)
+    counts = []
+    for names, files in alike.items():
+        more = f" and of {len(files) - 1} more" if len(files) > 1 else ""
+        shown = ", ".join([*(name or "''" for name in names[:20]), *("…" for _ in names[20:21])])
+        counts.append(Count(f"columns of {files[0]}{more} not used", len(names), shown))
+    return counts

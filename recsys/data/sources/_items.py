@@ -157,7 +157,7 @@ def last_number(frame: pl.LazyFrame, path: Path) -> int:
     Raises:
         DataError: an id that is no row number.
     """
-    number = pl.col("item_id").cast(pl.Int64, strict=False)
+    number = pl.col("item_id").str.strip_chars().str.replace(r"\.0*$", "").cast(pl.Int64, strict=False)
     wrong = number.is_null() | (number < 0)
     found = frame.select(number.max().alias("last"), pl.col("item_id").filter(wrong).first().alias("bad"))
     row: Mapping[str, object] = found.collect(engine="streaming").row(0, named=True)

@@ -18,13 +18,13 @@ from pydantic import Field
 from recsys.core.config import Settings
 from recsys.core.errors import ConfigError, DataError, did_you_mean
 from recsys.core.runtime import Run
-from recsys.core.values import Count, Tables
+from recsys.core.values import Tables
 from recsys.data.download import RemoteFile
 from recsys.data.reading.files import need
-from recsys.data.reading.tables import scan_table
+from recsys.data.reading.tables import header_of, scan_table
 from recsys.data.reading.times import Time
 from recsys.data.sources._amazon_items import read_meta
-from recsys.data.sources._columns import PARTS, interactions, no_items, of_part
+from recsys.data.sources._columns import PARTS, Reading, interactions, no_items, of_part, unused_columns
 
 # user, item, rating (and time); a field of the file -> canonical column
 _TYPES = (pl.String, pl.String, pl.Float32)
@@ -57,25 +57,31 @@ class _Amazon:
     def tables(self, raw: Path, *, run: Run) -> Tables:
         """Read the reviews (of which only who, what, rating and when is kept) and the meta file of one category."""
         category, path = self._reviews(raw)
-        counts: list[Count] = []
-        records: list[int] = []
-        frame = self._interactions(path, counts, records)
+        found = Reading()
+        frame = self._interactions(path, found)
+        counts = [*found.counts, *unused_columns(found.unused)]
+        records = sum(found.records)
         meta = self._meta(raw, category)
         if meta is None:
             run.log(f"{raw} has no meta_{_plain(category)} file: items have no title, text or image")
-            return Tables(frame, no_items(), counts=counts, records=sum(records))
+            return Tables(frame, no_items(), counts=counts, records=records)
         table = read_meta(meta, self.edition, drop_bad=self.settings.bad_lines == "drop", counts=counts, run=run)
-        return Tables(frame, table, counts=counts, records=sum(records))
+        return Tables(frame, table, counts=counts, records=records)
 
-    def _interactions(self, path: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
-        types = dict(zip(self.fields, (*_TYPES, self.time), strict=True))
+    def _interactions(self, path: Path, found: Reading) -> pl.LazyFrame:
         match = re.fullmatch(r"(.+)\.train(\.csv(?:\.gz)?)", path.name)
         if match is None:
-            return interactions(scan_table(path, types, counts=counts, records=records).rename(self.fields))
+            return interactions(self._scan(path, found))
         paths = [path.with_name(f"{match[1]}.{part}{match[2]}") for part in PARTS]
         missing = "All three of train, valid, test are needed."
-        tables = [scan_table(need(part_path, missing), types, counts=counts, records=records) for part_path in paths]
-        return pl.concat(of_part(table.rename(self.fields), part) for part, table in enumerate(tables))
+        tables = [self._scan(need(part_path, missing), found) for part_path in paths]
+        return pl.concat(of_part(table, part) for part, table in enumerate(tables))
+
+    def _scan(self, path: Path, found: Reading) -> pl.LazyFrame:
+        types = dict(zip(self.fields, (*_TYPES, self.time), strict=True))
+        table = scan_table(path, types, counts=found.counts, records=found.records)
+        found.unused[path] = tuple(name for name in header_of(path) if name not in types)
+        return table.rename(self.fields)
 
     def _reviews(self, raw: Path) -> tuple[str, Path]:
         """Return the category and its reviews file."""

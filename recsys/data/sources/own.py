@@ -5,49 +5,35 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 from pydantic import Field
 
 from recsys.core import config
-from recsys.core.errors import DataError, did_you_mean
+from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count, Tables
 from recsys.data import pictures
-from recsys.data.reading.cells import as_attributes, as_id, as_number, as_text, is_blank
+from recsys.data.reading.cells import as_attributes, as_id, as_names, as_number, as_text, is_blank
 from recsys.data.reading.files import Layout, need, suffix_of
 from recsys.data.reading.records import conserved
-from recsys.data.reading.tables import collect_table, n_records, open_table, refuse_twice, short_rows
+from recsys.data.reading.tables import collect_table, n_records, open_table, short_rows
 from recsys.data.reading.times import MOMENT, Time, Unit, as_moment, first_cells, with_form
-from recsys.data.sources._columns import interactions
+from recsys.data.sources._columns import Reading, interactions, unused_columns
+from recsys.data.sources._own_columns import (
+    SETTING,
+    InteractionColumns,
+    ItemColumns,
+    optional,
+    part_labels,
+    required,
+    roles,
+    trimmed_header,
+)
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
 KNOWN = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl), each also as .gz, or Parquet (.parquet)"
-
-
-class InteractionColumns(config.Settings):
-    """Which column of the interaction files is what."""
-
-    user: str = Field("user_id", description="column of user ids")
-    item: str = Field("item_id", description="column of item ids")
-    rating: str | None = Field(None, description="column of ratings; unset: 'rating' where there is one; '': none")
-    timestamp: str | None = Field(None, description="column of times; unset: 'timestamp' where there is one; '': none")
-    weight: str | None = Field(None, description="column of weights; unset: 'weight' where there is one; '': none")
-
-
-class ItemColumns(config.Settings):
-    """Which column of the item files is what."""
-
-    id: str = Field("item_id", description="column of item ids")
-    title: str | None = Field(None, description="column of titles; unset: 'title' where there is one; '': none")
-    text: tuple[str, ...] | None = Field(
-        None, description="columns of text, joined line by line; unset: 'text' where there is one"
-    )
-    attributes: tuple[str, ...] = Field((), description="columns whose values become 'column:value' attributes")
-    image: str | None = Field(
-        None, description="column of picture files (in image_folder) or URLs; unset: 'image' where there is one"
-    )
 
 
 class OwnTables:
@@ -61,6 +47,12 @@ class OwnTables:
         """Files are relative to the raw folder; patterns such as ``logs/*.csv`` name many."""
 
         interactions: str | tuple[str, ...] = Field("interactions.csv", description="interaction files or patterns")
+        valid: str | tuple[str, ...] = Field(
+            (), description="files of a validation part of your own, beside test; interactions are then the train part"
+        )
+        test: str | tuple[str, ...] = Field(
+            (), description="files of a test part of your own: split.kind = 'given' takes it; none: a split is made"
+        )
         items: str | tuple[str, ...] = Field((), description="item files or patterns; none: ids are all there is")
         columns: InteractionColumns = Field(InteractionColumns(), description="columns of the interaction files")
         item_columns: ItemColumns = Field(ItemColumns(), description="columns of the item files")
@@ -73,6 +65,10 @@ class OwnTables:
             " stand around a whole field, else plain text",
         )
         attribute_delimiter: str = Field("|", min_length=1, description="between the values of one attribute cell")
+        null_values: tuple[str, ...] = Field(
+            (r"\N",),
+            description="words that say nothing, as an empty cell does: of ids, numbers, times, texts, attributes",
+        )
         timestamp_unit: Unit = Field(
             "auto", description="unit of numeric times; date: digits such as 20220624 or 2022; auto: told by size"
         )
@@ -81,7 +77,8 @@ class OwnTables:
         )
         image_folder: str | None = Field(
             None,
-            description="folder of pictures: <item_id>.jpg, .jpeg, .png or .webp, or as the image column says",
+            description="folder of pictures, also in folders of it: <item_id>.jpg, .jpeg, .png or .webp, or as the "
+            "image column says",
         )
 
     settings: Settings
@@ -95,53 +92,81 @@ class OwnTables:
         Raises:
             DataError: a file, column or value that cannot be used; names file, row and remedy.
         """
-        counts: list[Count] = []
-        files = _files(raw, self.settings.interactions, "interactions")
-        records: list[int] = []
-        interactions = pl.concat([self._interactions(path, counts, records) for path in files], how="diagonal")
-        items = pl.LazyFrame(schema=ITEM_SCHEMA)
-        if item_files := _files(raw, self.settings.items, "items"):
-            items = pl.concat([self._items(path, counts) for path in item_files]).lazy()
-        items = self._with_pictures(items.collect(), raw, bool(item_files), counts)
-        run.log(f"own: {len(files)} interaction file(s), {len(items):,} item rows")
-        return Tables(interactions, items.lazy(), counts=tuple(counts), records=sum(records))
-
-    def _interactions(self, path: Path, counts: list[Count], records: list[int]) -> pl.LazyFrame:
-        """One file as canonical columns, its numbers and dates checked in one pass."""
-        names, layout = self.settings.columns, self._layout(path)
-        hoped = [
-            names.user,
-            names.item,
-            names.rating or "rating",
-            names.timestamp or "timestamp",
-            names.weight or "weight",
+        parts, found = self._parts(raw), Reading()
+        frames = [
+            self._interactions(path, None if len(parts) == 1 else part, found)
+            for part, files in parts.items()
+            for path in files
         ]
-        table = open_table(path, layout, hoped=hoped)
-        counts += short_rows(path, layout)
-        schema = table.collect_schema()
-        columns = {
-            "user_id": as_id(_required(schema, names.user, "data.options.columns.user", path), schema),
-            "item_id": as_id(_required(schema, names.item, "data.options.columns.item", path), schema),
-        }
-        used, time = {}, Time(self.settings.timestamp_unit)
-        for column, given in (("rating", names.rating), ("timestamp", names.timestamp), ("weight", names.weight)):
-            used[column] = source = _optional(schema, given, column, f"data.options.columns.{column}", path)
-            if source is None:
-                columns[column] = pl.lit(None)
-            elif column == "timestamp":
-                cells = collect_table(first_cells(table, source), path, layout)[source]
-                time = with_form(time, cells, path)
-                columns[column] = as_moment(source, time, schema, path)
+        items = pl.DataFrame(schema=ITEM_SCHEMA)
+        if item_files := _files(raw, self.settings.items, "items"):
+            items = pl.concat([self._items(path, found) for path in item_files])
+        found.counts += unused_columns(found.unused)
+        items, by_name = self._pictures(items, raw, found.counts)
+        run.log(f"own: {len(found.records)} interaction file(s), {len(items):,} item rows")
+        return Tables(
+            pl.concat(frames, how="diagonal"), items.lazy(), counts=tuple(found.counts), records=sum(found.records),
+            null_values=self.settings.null_values, pictures=by_name, origins=found.origins,
+        )  # fmt: skip
+
+    def _parts(self, raw: Path) -> dict[int, list[Path]]:
+        """The interaction files by part: 0 (train), 1 (valid), 2 (test); all are 0 where no split is given.
+
+        Raises:
+            DataError: a file of two parts, or parts given twice over.
+        """
+        chosen = self.settings
+        parts = {0: _files(raw, chosen.interactions, "interactions")}
+        for part, (name, given) in enumerate((("valid", chosen.valid), ("test", chosen.test)), start=1):
+            if files := _files(raw, given, name):
+                parts[part] = files
+                taken = {path for other in parts if other != part for path in parts[other]}
+                if path := next((path for path in files if path in taken), None):
+                    remedy = f"Name it in interactions, valid or test alone: {name} names it now, and another does."
+                    raise DataError(f"file {path}", "it is in two parts of the split", remedy)
+        if len(parts) > 1 and chosen.columns.part:
+            cause = "the split is given twice, by files and by a column"
+            raise DataError(f"folder {raw}", cause, "Unset data.options.columns.part, or valid and test.")
+        return parts
+
+    def _open(self, path: Path, found: Reading, **options: Any) -> tuple[pl.LazyFrame, Layout]:
+        layout = self._layout(path)
+        table = trimmed_header(open_table(path, layout, **options), path)
+        found.counts += short_rows(path, layout)
+        return table, layout
+
+    def _interactions(self, path: Path, part: int | None, found: Reading) -> pl.LazyFrame:
+        """One file as canonical columns, its numbers and dates checked in one pass."""
+        table, layout = self._open(path, found, hoped=self.settings.columns.hoped())
+        schema, nulls = table.collect_schema(), self.settings.null_values
+        used = roles(schema, self.settings.columns, path)
+        found.unused[path] = tuple(name for name in schema if name not in used.values())
+        columns = {"user_id": as_id(used["user"], schema, path), "item_id": as_id(used["item"], schema, path)}
+        columns |= {"rating": pl.lit(None), "timestamp": pl.lit(None), "weight": pl.lit(1.0)}
+        bad, time = {}, Time(self.settings.timestamp_unit)
+        for role, name in used.items():
+            where = f"{path.name}, column {name!r}"
+            found.origins.setdefault(f"{role}_id" if role in ("user", "item") else role, (where, SETTING + role))
+            if role not in columns:
+                continue
+            blank = is_blank(name, schema, nulls)
+            if role == "timestamp":
+                time = with_form(time, collect_table(first_cells(table.filter(~blank), name), path, layout)[name], path)
+                parsed = as_moment(name, time, schema, path)
             else:
-                columns[column] = as_number(source, schema, path)
-        checked = {source: columns[column] for column, source in used.items() if source}
-        bad = {source: ~is_blank(source, schema) & parsed.is_null() for source, parsed in checked.items()}
-        records.append(self._check(table, path, layout, bad, {used["timestamp"]: time.wanted}, counts))
+                parsed = as_number(name, schema, path)
+            # Words such as \N are no number anyway; others, such as -1, are.
+            columns[role] = parsed if set(nulls) <= {"", r"\N"} else pl.when(~blank).then(parsed)
+            bad[name] = ~blank & parsed.is_null()
+        found.records.append(self._check(table, path, layout, bad, {used.get("timestamp"): time.wanted}, found.counts))
+        more = [] if part is None else [pl.lit(part, dtype=pl.UInt8).alias("part")]
+        if "part" in used:
+            more = [part_labels(table, used["part"], path).alias("part")]
         if self.settings.on_bad_rows == "drop" and bad:
             table = table.filter(~pl.any_horizontal(bad.values()))
-        types = INTERACTION_SCHEMA | ({"timestamp": MOMENT} if used["timestamp"] else {})
-        table = table.select(columns[name].cast(dtype, strict=False).alias(name) for name, dtype in types.items())
-        return interactions(table.with_columns(pl.col("weight").fill_null(1.0)))
+        types = INTERACTION_SCHEMA | ({"timestamp": MOMENT} if "timestamp" in used else {})
+        canonical = [columns[name].cast(dtype, strict=False).alias(name) for name, dtype in types.items()]
+        return interactions(table.select(*canonical, *more), *(["part"] if more else []))
 
     def _check(
         self,
@@ -182,30 +207,29 @@ class OwnTables:
             counts.append(Count(what, n_bad, f"first: row {row + 1}: {value!r}"))
         return result["rows"] - result["bad"]
 
-    def _items(self, path: Path, counts: list[Count]) -> pl.DataFrame:
+    def _items(self, path: Path, found: Reading) -> pl.DataFrame:
         """One item file as canonical columns."""
-        names = self.settings.item_columns
-        layout = self._layout(path)
-        table = open_table(path, layout, as_text=False)
+        names, nulls, setting = self.settings.item_columns, self.settings.null_values, "data.options.item_columns."
+        table, layout = self._open(path, found, as_text=False)
         schema = table.collect_schema()
-        title = _optional(schema, names.title, "title", "data.options.item_columns.title", path)
-        image = _optional(schema, names.image, "image", "data.options.item_columns.image", path)
+        key = required(schema, names.id, setting + "id", path)
+        title = optional(schema, names.title, "title", setting + "title", path)
+        image = optional(schema, names.image, "image", setting + "image", path)
         texts = names.text if names.text is not None else [name for name in ("text",) if name in schema]
-        texts = [_required(schema, name, "data.options.item_columns.text", path) for name in texts]
-        attributes = [
-            _required(schema, name, "data.options.item_columns.attributes", path) for name in names.attributes
-        ]
+        texts = [required(schema, name, setting + "text", path) for name in texts]
+        attributes = [required(schema, name, setting + "attributes", path) for name in names.attributes]
+        used = {key, title, image, *texts, *attributes}
+        found.unused[path] = tuple(name for name in schema if name not in used)
         columns = {
-            "item_id": as_id(_required(schema, names.id, "data.options.item_columns.id", path), schema),
-            "title": as_text([title] if title else [], schema, path),
-            "text": as_text(texts, schema, path),
-            "attributes": as_attributes(attributes, schema, self.settings.attribute_delimiter, path),
-            "image": pl.col(image).cast(pl.String) if image else pl.lit(None, pl.String),
+            "item_id": as_id(key, schema, path),
+            "title": as_text([title] if title else [], schema, path, nulls),
+            "text": as_text(texts, schema, path, nulls),
+            "attributes": as_attributes(attributes, schema, self.settings.attribute_delimiter, path, nulls),
+            "image": as_names(image, schema, path, nulls) if image else pl.lit(None, pl.String),
         }
         table = table.select(expression.alias(column) for column, expression in columns.items())
         frame = collect_table(table, path, layout)
         conserved(path, len(frame), n_records(path, layout))
-        counts += short_rows(path, layout)
         return frame
 
     def _layout(self, path: Path) -> Layout:
@@ -222,16 +246,21 @@ class OwnTables:
         quoting = self.settings.quoting
         return Layout(separator, None if quoting == "literal" else '"', unit="line", tolerant=quoting == "auto")
 
-    def _with_pictures(self, items: pl.DataFrame, raw: Path, has_table: bool, counts: list[Count]) -> pl.DataFrame:
-        """Point each item at its picture: the image column's file or URL, else the file named by its id."""
+    def _pictures(
+        self, items: pl.DataFrame, raw: Path, counts: list[Count]
+    ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+        """Return the items with the image column's files and URLs, and the pictures that are named by ids."""
         named = self.settings.image_folder
         folder = raw / named if named else raw
         if named and not folder.is_dir():
             cause = "it is a file" if folder.exists() else "no such folder"
             raise DataError(f"image_folder {folder}", cause, "Correct image_folder, or unset it.")
-        if items["image"].null_count() < len(items):
-            return pictures.resolve(items, folder, counts)
-        return pictures.match_by_name(items, folder, counts, add_items=not has_table) if named else items
+        if items["image"].null_count() == len(items):
+            return items, pictures.find_pictures(folder, counts) if named else None
+        column = self.settings.item_columns.image or "image"
+        items = pictures.resolve(items, folder, raw, column, self.settings.attribute_delimiter, counts)
+        found = pictures.find_pictures(folder, counts) if named else pl.DataFrame(schema=pictures.PICTURE_SCHEMA)
+        return items, found.filter(~pl.col("image").is_in(items["image"].drop_nulls().implode()))
 
 
 def _files(raw: Path, given: str | tuple[str, ...], setting: str) -> list[Path]:
@@ -249,26 +278,3 @@ def _expand(raw: Path, patterns: tuple[str, ...], setting: str) -> Iterator[Path
             cause = f"no file matches {pattern!r}"
             raise DataError(f"folder {raw}", cause, f"Correct the setting {setting}.")
         yield from map(Path, found)
-
-
-def _required(schema: pl.Schema, name: str, setting: str, path: Path) -> str:
-    refuse_twice(path, [name], schema)
-    if name in schema:
-        return name
-    if not schema:
-        raise DataError(f"file {path}", "it has no rows", "Export or fetch it again.")
-    close = did_you_mean(name, schema)
-    remedy = f"Set {setting} to the right name; the file must begin with a header line."
-    header = next(iter(schema))
-    if len(schema) == 1 and (delimiter := next((one for one in ";\t|" if one in header), None)):
-        remedy = f"Set data.options.delimiter={delimiter!r}."
-    elif close.startswith("Did"):
-        remedy = f"{close} Set {setting} to it."
-    raise DataError(f"file {path}", f"no column {name!r} (it has: {', '.join(schema)})", remedy)
-
-
-def _optional(schema: pl.Schema, given: str | None, default: str, setting: str, path: Path) -> str | None:
-    """The column to use: the one that is set, else the default where the file has it; ``""`` is none."""
-    if given is None:
-        return default if default in schema else None
-    return _required(schema, given, setting, path) if given else None

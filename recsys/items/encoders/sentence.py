@@ -14,7 +14,7 @@ from pydantic import Field
 from recsys.core.config import Settings as BaseSettings
 from recsys.core.errors import EncoderError
 from recsys.core.runtime import Run
-from recsys.items.hub import Pretrained, batched, pooled, to_rows, token_states
+from recsys.items.hub import Pretrained, batched, longer_than, pooled, to_rows, token_states
 
 # ``word_embedding_dimension`` and the like aside, what a ``1_Pooling/config.json`` may turn on.
 POOLINGS = {
@@ -49,14 +49,18 @@ class Sentence:
         return self._pretrained.identity
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any, list[Any]]:
+    def _tokenizer(self) -> Any:
         tokenizer = self._pretrained.tokenizer()
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, list[Any]]:
         model, _ = self._pretrained.weights(optional="pooler")
         if model.config.is_encoder_decoder:
             model = model.get_encoder()
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        return tokenizer, model, self._dense()
+        return model, self._dense()
 
     @cached_property
     def _pooling(self) -> str:
@@ -91,14 +95,20 @@ class Sentence:
         with self._pretrained.explained(name):
             return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else default
 
-    def _longest(self, tokenizer: Any, model: Any) -> int:
-        """Return where texts are cut: never beyond the model's own positions."""
-        told = self._read("sentence_bert_config.json", {}).get("max_seq_length")
-        positions = getattr(model.config, "max_position_embeddings", None)
-        if positions and getattr(model.config, "model_type", "") in ("roberta", "xlm-roberta", "mpnet", "camembert"):
+    @cached_property
+    def _longest(self) -> int:
+        """Where texts are cut: never beyond the model's own positions."""
+        told, config = self._read("sentence_bert_config.json", {}).get("max_seq_length"), self._pretrained.config()
+        positions = getattr(config, "max_position_embeddings", None)
+        if positions and getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "mpnet", "camembert"):
             positions -= 2  # counted from behind the padding's position
         wanted = self.settings.max_tokens or told or 512
-        return min(number for number in (wanted, tokenizer.model_max_length, positions) if number)
+        return min(number for number in (wanted, self._tokenizer.model_max_length, positions) if number)
+
+    def cut(self, texts: Sequence[str]) -> tuple[int, np.ndarray]:
+        """Return how many tokens are read of a text, and which are longer."""
+        prefixed = [self.settings.prefix + text for text in texts]
+        return self._longest, longer_than(self._tokenizer, prefixed, self._longest)
 
     def encode(self, contents: Sequence[str], modality: str = "text", *, run: Run) -> np.ndarray:
         """Return float32 ``[n_texts, dim]``, rows of length 1 unless ``normalise`` is off.
@@ -106,8 +116,8 @@ class Sentence:
         Raises:
             EncoderError: the model cannot be loaded.
         """
-        tokenizer, model, dense = self._loaded
-        device, parts, longest = run.torch_device(), [], self._longest(tokenizer, model)
+        tokenizer, (model, dense) = self._tokenizer, self._loaded
+        device, parts, longest = run.torch_device(), [], self._longest
         model.to(device)
         for batch in batched([self.settings.prefix + text for text in contents], self.settings.batch_size):
             tokens = tokenizer(batch, padding=True, truncation=True, max_length=longest, return_tensors="pt").to(device)
