@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import polars as pl
 from recsys.core.artifact import ArtifactStore
 from recsys.core.errors import ArtifactError, ConfigError
 from recsys.core.fingerprint import fingerprint
+from recsys.core.registry import name_plugins, plugin_names
 from recsys.core.runtime import Run
 from recsys.executing import Executor
 from recsys.serving.recommender import Recommender
@@ -37,6 +38,7 @@ class Part:
         k: length of lists.
         filters: conditions such as ``genre:Comedy``.
         out: file to write.
+        plugins: code that the ranker is made by.
     """
 
     ranker: str
@@ -46,6 +48,7 @@ class Part:
     k: int
     filters: tuple[str, ...]
     out: str
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ def recommend_all(
     folder = out.with_name(f"{out.stem}.parts-{fingerprint([trained.key, k, filters])[:12]}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        parts = list(_parts(len(model.dataset.users), str(trained.path), str(artifacts), k, filters, folder))
+        plugins = tuple(plugin_names(trained.config["ranker"]))  # opening the model has shown that the run names them
+        empty = Part(str(trained.path), str(artifacts), 0, 0, k, filters, "", plugins)
+        parts = list(_parts(len(model.dataset.users), empty, folder))
         left = [part for part in parts if not Path(part.out).is_file()]
         for _ in run.bar(executor.map(write_part, left), "recommend", total=len(left)):
             pass
@@ -95,6 +100,7 @@ def recommend_all(
 
 def write_part(part: Part) -> int:
     """Score some users and write their lists; return how many rows."""
+    name_plugins(part.plugins)
     model = _model(part.ranker, part.artifacts)
     users = np.arange(part.first, part.last)
     items, scores = model.best(users, part.k, part.filters)  # [n, k]
@@ -114,10 +120,10 @@ def write_part(part: Part) -> int:
     return len(made)
 
 
-def _parts(n_users: int, ranker: str, artifacts: str, k: int, filters: tuple[str, ...], folder: Path) -> Iterator[Part]:
+def _parts(n_users: int, empty: Part, folder: Path) -> Iterator[Part]:
     for number, first in enumerate(range(0, n_users, USERS)):
         last = min(first + USERS, n_users)
-        yield Part(ranker, artifacts, first, last, k, filters, str(folder / f"{number:06d}.parquet"))
+        yield replace(empty, first=first, last=last, out=str(folder / f"{number:06d}.parquet"))
 
 
 @lru_cache(maxsize=1)

@@ -40,8 +40,9 @@ class Verbs(click.Group):
             ctx.exit(0)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception as error:
-            if os.environ.get("RECSYS_DEBUG"):
+        except BaseException as error:
+            ours = isinstance(error, Exception) or type(error).__name__ == "PanicException"  # polars' own base
+            if not ours or os.environ.get("RECSYS_DEBUG"):
                 raise
             if isinstance(error, OSError) and error.filename:  # a path of the user's, most likely
                 remedy = "Check the path, its permissions and the free space; RECSYS_DEBUG=1 shows where."

@@ -19,7 +19,6 @@ from filelock import FileLock, Timeout
 
 from recsys.core.erased import add_erased
 from recsys.core.errors import ConfigError, RecsysError
-from recsys.profiling import default_store
 from recsys.served_engines import ServedEngines
 from recsys.served_items import ServedPictures, ServedSearch, ServedVisuals, new_item_vectors
 from recsys.served_profiles import ProfileRoutes, ServedProfiles
@@ -30,6 +29,7 @@ from recsys.serving.models import Models
 from recsys.serving.people import People
 from recsys.serving.service import Service
 from recsys.serving.state import make_state
+from recsys.statefiles import StateFiles
 from recsys.workflow import Workflow
 
 KEYS = "RECSYS_KEYS"
@@ -115,6 +115,8 @@ class Host:
             models, people, state, neighbourhood=self.engines.neighbourhood, vectors=new_item_vectors(workflow)
         )
         service.accounts.on_erase = lambda user_id: add_erased(workflow.store.root, user_id)
+        if not self._shared:
+            service.accounts.elsewhere = self._erase_elsewhere
         if self._shared:
             threading.Thread(target=_follow, args=(service,), daemon=True, name="follow").start()
         return service
@@ -122,12 +124,16 @@ class Host:
     def _state_place(self) -> str:
         """Return where the state is: one file a data set, of which one server at a time knows all that is said.
 
+        Other files of the same source, which are not opened, are named in the log.
+
         Raises:
             ConfigError: another server uses the file.
         """
         if self._shared:
             return str(self.hosting.state)
-        path = self.hosting.state or str(self.workflow.store.root / "served" / default_store(self.workflow).name)
+        path = self.hosting.state or str(self.files.served)
+        for note in self.files.notes:
+            self.workflow.run.log(note)
         file = Path(path.removeprefix("sqlite:///"))
         file.parent.mkdir(parents=True, exist_ok=True)
         self._alone = FileLock(f"{file}.server")
@@ -137,6 +143,15 @@ class Host:
             remedy = "Stop it, give another file: --state FILE, or share a PostgreSQL: --state postgresql://…"
             raise ConfigError(f"state {file}", "is in use by another server", remedy) from None
         return path
+
+    @cached_property
+    def files(self) -> StateFiles:
+        """Where state of the data set is kept."""
+        return StateFiles(self.workflow)
+
+    def _erase_elsewhere(self, user_id: str) -> int:
+        state = Path(self.hosting.state.removeprefix("sqlite:///")) if self.hosting.state else self.files.served
+        return self.files.erase_elsewhere(user_id, [state, *([self.files.profiles] if self.hosting.profiles else [])])
 
     def release(self) -> None:
         """Let another server have the state's file."""

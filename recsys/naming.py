@@ -25,6 +25,7 @@ from recsys.core.artifact import Artifact, ArtifactStore, read_artifact
 from recsys.core.config import apply_overrides
 from recsys.core.errors import ArtifactError, ConfigError
 from recsys.core.fingerprint import source_key
+from recsys.core.registry import only_named
 from recsys.evaluation.wording import fixed
 from recsys.rankers import RANKERS
 from recsys.rankers.store import resolved, title
@@ -207,9 +208,10 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _code(name: str) -> str | None:
-    """Return the hash of a ranker's code; ``None`` where it cannot be imported."""
+    """Return the hash of a ranker's code; ``None`` where it cannot be imported, or is not named by the run."""
     try:
-        return source_key(RANKERS.load(name))
+        with only_named():  # the name is an artifact's
+            return source_key(RANKERS.load(name))
     except ConfigError:
         return None
 

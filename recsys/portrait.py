@@ -158,6 +158,8 @@ def answer(workflow: Workflow, asked: Asked) -> Answer:
     """
     asked.check()
     profiling = Profiling(workflow)
+    for note in profiling.files.notes:
+        workflow.run.log(note)
     if asked.history:
         return Answer(versions=tuple(profiling.store.history(_known(profiling, asked.user))))
     if asked.erase:
@@ -211,8 +213,9 @@ def _sampled(profiling: Profiling, wording: Wording | None, asked: Asked) -> Ans
 
 def _erased(profiling: Profiling, user_id: str) -> Answer:
     """Remove versions and what language models answered of a user, who may have left the data since."""
-    forgotten = answers_of(profiling.workflow).forget(user_id)
-    erased = profiling.store.erase(user_id if forgotten else _known(profiling, user_id))
+    versions, answers = profiling.files.forget_elsewhere(user_id)
+    forgotten = answers_of(profiling.workflow).forget(user_id) + answers
+    erased = profiling.store.erase(user_id if forgotten or versions else _known(profiling, user_id)) + versions
     notes = [f"{erased} versions of the profile of user {user_id} are erased"]
     notes += [f"{forgotten} answers of language models about the user are forgotten"] if forgotten else []
     return Answer(notes=tuple(notes), erased=erased, forgotten=forgotten)

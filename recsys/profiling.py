@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from recsys.profiles.steering import DIAL
 from recsys.profiles.store import ProfileStore, SQLiteProfileStore
 from recsys.serving.catalogue import Catalogue
 from recsys.serving.recommender import Recommender
+from recsys.statefiles import StateFiles
 from recsys.workflow import Workflow
 
 BUILT, REBUILT = "built from the history", "built anew"
@@ -81,8 +80,13 @@ class Profiling:
         self, workflow: Workflow, store: ProfileStore | None = None, settings: ProfileSettings | None = None
     ) -> None:
         self.workflow, self.dataset = workflow, workflow.dataset
-        self.store = store or SQLiteProfileStore(default_store(workflow))
+        self.store = store or SQLiteProfileStore(self.files.profiles)
         self.settings = settings or ProfileSettings()
+
+    @cached_property
+    def files(self) -> StateFiles:
+        """Where state of the data set is kept."""
+        return StateFiles(self.workflow)
 
     # -- profiles --------------------------------------------------------------------------------------------
 
@@ -249,14 +253,3 @@ class Profiling:
 
 def _same_build(kept: UserProfile, built: UserProfile) -> bool:
     return (kept.origin.data, kept.origin.builder) == (built.origin.data, built.origin.builder)
-
-
-def default_store(workflow: Workflow) -> Path:
-    """Return the file that profiles are kept in: one for each place that raw files were first read from.
-
-    A data set keeps its profiles when rows are added to it, or when its files are moved; two tables of one's own that
-    happen to name their users alike do not share any.
-    """
-    source, raw = workflow.config.data.source, str(workflow.data().manifest["results"].get("raw", ""))
-    name = re.sub(r"[^\w.+-]+", "-", source)
-    return workflow.store.root / "profiles" / f"{name}-{hashlib.sha256(raw.encode()).hexdigest()[:8]}.sqlite"

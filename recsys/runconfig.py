@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,11 @@ class DataSettings(Settings):
     source: str = Field("ml-100k", description="Data set or file format: see recsys data --list.")
     raw: Path | None = Field(None, description="Folder of the raw files, from where you are; unset: data/raw/<source>.")
     options: dict[str, Any] = Field({}, description="Settings of the source: see recsys data --list --source NAME.")
+    name: str | None = Field(
+        None,
+        pattern=r"^\w[\w.+-]{0,79}$",
+        description="Of the files that keep feedback and profiles; unset: data is recognised by content, else folder.",
+    )
     prepare: CanonicalSettings = Field(CanonicalSettings(), description="Thresholds, k-core, duplicates.")
 
 
@@ -43,6 +48,9 @@ class ItemSettings(Settings):
 
     text: str = Field("minilm", description="Encoder of titles, texts and attributes, or 'none'.")
     image: str = Field("efficientnet", description="Encoder of pictures, or 'none'; items without any: not used.")
+    replace: tuple[Literal["text", "image"], ...] = Field(
+        (), description="Modalities that are encoded for rankers though the source brings vectors of its own."
+    )
     options: dict[str, dict[str, Any]] = Field({}, description="Settings by encoder: options.minilm.max_tokens = 64.")
     describe: DescribeSettings = Field(DescribeSettings(), description="Descriptions that are added to the texts.")
 

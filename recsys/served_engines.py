@@ -40,7 +40,7 @@ class ServedEngines:
             ArtifactError: there is none, or it is damaged.
             ConfigError: it cannot have the index that is asked for.
         """
-        trained = self.workflow.open_ranker(reference)
+        trained = self.workflow.open_ranker(reference, by_user=False)
         trained.verify()  # a changed weight may still give scores
         model = Recommender.load(trained.path, artifacts=self.workflow.store.root)
         engine = Engine(name, trained.key, model, self._rows, self._shortlist(trained.key, model))

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from recsys.console import columns
-from recsys.core.artifact import Artifact
+from recsys.core.artifact import Artifact, card
 from recsys.workflow import Workflow
 
 
@@ -36,8 +36,24 @@ def show_text(workflow: Workflow, reference: str | None, *, verify: bool, as_jso
         f"{'  ' * depth}{entry['kind']} {entry['name']} ({entry['key']})" for depth, entry in store.lineage(artifact)
     ]
     checked = ["", "Every file has its recorded hash."] if verify else []
-    text = (artifact.path / "card.md").read_text(encoding="utf-8")
-    return "\n".join([text.rstrip(), "", "## Lineage", *lineage, *checked, "", str(artifact.path)])
+    return "\n".join([card(artifact.manifest).rstrip(), "", "## Lineage", *lineage, *checked, "", str(artifact.path)])
+
+
+def _meant(workflow: Workflow, reference: str) -> Artifact:
+    """Return what is asked for: rankers go by the rule of all verbs, of other results the last made is taken.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    store = workflow.store
+    if found := store.find(reference):
+        return found
+    others = [one for one in store.named(reference) if one.kind != "ranker"]
+    if not others or ":" in reference or store.named(reference, "ranker"):
+        return workflow.find_ranker(reference)
+    if len(others) > 1:
+        workflow.run.log(f"{reference}: the last made of {len(others)}, {others[-1].path.name}; others: recsys show")
+    return others[-1]
 
 
 def _meant(workflow: Workflow, reference: str) -> Artifact:

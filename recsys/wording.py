@@ -13,7 +13,8 @@ from recsys.profiles.llm.protocol import LanguageModel
 from recsys.profiles.llm.session import Session
 from recsys.profiles.llm.writer import LLMWriter, Written
 from recsys.profiles.schema import UserProfile
-from recsys.profiling import Profiling, default_store
+from recsys.profiling import Profiling
+from recsys.statefiles import StateFiles
 from recsys.workflow import Workflow
 
 NOBODY = "none"  # llm.model: profiles are told by code alone
@@ -106,4 +107,4 @@ def configured_model(workflow: Workflow) -> LanguageModel:
 
 def answers_of(workflow: Workflow) -> AnswerCache:
     """Return what models answered about a data set's users: a file beside their edited profiles."""
-    return AnswerCache(default_store(workflow).with_suffix(".answers.sqlite"))
+    return AnswerCache(StateFiles(workflow).answers)

@@ -7,6 +7,7 @@ the others: a step's key holds its own settings and the keys of the steps it bui
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -19,6 +20,7 @@ from recsys.core.erased import erased
 from recsys.core.errors import ArtifactError, ConfigError, RankerError
 from recsys.core.fingerprint import content_key, fingerprint, raw_files, source_key
 from recsys.core.protocols import Ranker, Source, Validator
+from recsys.core.registry import UnnamedPluginError, check_named, name_plugins
 from recsys.core.runtime import Run, forget_peak_memory, peak_memory_mb, to_stderr
 from recsys.core.values import ATTRIBUTES, Dataset, FitLog, ItemFeatures, Split
 from recsys.data import SOURCES
@@ -37,6 +39,7 @@ from recsys.rankers.store import (
     resolved,
     save_ranker,
     title,
+    unnamed,
     uses_features,
 )
 from recsys.runconfig import DataSettings, RunConfig, check_device, overridden
@@ -71,7 +74,9 @@ class Workflow:
         self.store = ArtifactStore(config.run.artifacts)
         self.run = Run(seed=config.run.seed, device=config.run.device, progress=progress, log=log)
         self._made_items: dict[str, Artifact | None] = {}
-        self._said: set[str] = set()  # which names mean what
+        self._codes: dict[type, str] = {}
+        self._said: set[str] = set()  # of what is said once
+        name_plugins(config.ranker)
 
     def with_settings(self, *overrides: str) -> Workflow:
         """Return a workflow with ``a.b=c`` settings on top of this one's."""
@@ -138,8 +143,9 @@ class Workflow:
         """What the data's key is made of: known without reading a table."""
         settings, source, raw = self.config.data, self._source(), self._raw
         options = source.settings.model_dump(mode="json")
+        code = source_key(type(source), now=uuid.uuid4().hex, log=self.run.log)
         config = {
-            "source": settings.source, "options": options, "code": source_key(type(source)),
+            "source": settings.source, "options": options, "code": code,
             "prepare": settings.prepare.model_dump(mode="json"),
             "files": content_key(raw_files(raw, options, self.store.root), raw, self.store.root),
         }  # fmt: skip
@@ -156,6 +162,12 @@ class Workflow:
             return {"counts": [asdict(count) for count in counts], "raw": str(raw.absolute())}
 
         return self.store.build(name=settings.source, write=write, **self._data_plan)
+
+    def _code(self, kind: type) -> str:
+        """Return the key of a plug-in's code as it was at first: what it refers to may change while it runs."""
+        if kind not in self._codes:
+            self._codes[kind] = source_key(kind, log=self.run.log)
+        return self._codes[kind]
 
     @property
     def _raw(self) -> Path:
@@ -237,7 +249,7 @@ class Workflow:
         config = {
             "modality": modality, "encoder": name,
             "options": encoder.settings.model_dump(mode="json", exclude={"batch_size"}),
-            "identity": encoder.identity(), "code": source_key(type(encoder)), "encoding": ENCODING,
+            "identity": encoder.identity(), "code": self._code(type(encoder)), "encoding": ENCODING,
         }  # fmt: skip
 
         def write(folder: Path) -> dict[str, Any]:
@@ -274,12 +286,14 @@ class Workflow:
         from recsys.evaluation.evaluator import make_validator
 
         chosen = resolved(ranker or self.config.ranker)
+        name_plugins(chosen)  # whoever asks names them; what a file names is refused where it is opened
         knockout = knockout and knockout.met(chosen)
         wanted = chosen.get("modalities", ())
         members = [self.train(member, knockout=knockout) for member in chosen.get("members", ())]
-        parents = [self.split(), *(self.items(wanted).values() if uses_features(chosen) else ()), *members]
+        encoded = self._encoded_for_rankers(wanted) if uses_features(chosen) else {}
+        parents = [self.split(), *encoded.values(), *members]
         metric = self.config.evaluation.metric
-        code = source_key(RANKERS.load(chosen["name"]))
+        code = self._code(RANKERS.load(chosen["name"]))
         config = {"ranker": chosen, "seed": self.config.run.seed, "metric": metric, "code": code}
         config |= {"knockout": knockout.to_dict(), "knockout_code": source_key(Knockout)} if knockout else {}
 
@@ -369,6 +383,11 @@ class Workflow:
         found = load_dataset(self.data().path)
         return replace(found, item_table=relocated(found.item_table, *self._raw_then_and_now()))
 
+    @property
+    def raw_folder(self) -> Path:
+        """Where the raw files lie now."""
+        return self._raw_then_and_now()[1]
+
     def _raw_then_and_now(self) -> tuple[Path, Path]:
         """Return where the raw files lay when they were read, and where the same files lie now."""
         about, settings = self.data(), self.config.data
@@ -382,7 +401,9 @@ class Workflow:
         return load_split(self.dataset, self.split().path)
 
     def features(self, only: Sequence[str] = (), knockout: Knockout | None = None) -> ItemFeatures:
-        """Return attributes, and features: ready-made ones of the source, or those encoded here where there are both.
+        """Return attributes, and item vectors: the source's own where it brings any, else those encoded here.
+
+        ``items.replace`` names modalities that are encoded here in any case.
 
         Args:
             only: modalities wanted; empty: all.
@@ -393,7 +414,7 @@ class Workflow:
         from recsys.items.attributes import attribute_matrix
 
         matrices = {name: x for name, x in load_features(self.data().path).matrices.items() if not only or name in only}
-        for modality, artifact in self.items(only).items():
+        for modality, artifact in self._encoded_for_rankers(only).items():
             if artifact.manifest["results"]["encoded"]:
                 matrices[modality] = np.load(artifact.path / f"{modality}.npy", allow_pickle=False)
         if not only or ATTRIBUTES in only:
@@ -402,28 +423,69 @@ class Workflow:
         found = ItemFeatures(matrices)
         return knocked_out(found, knockout, self.run) if knockout else found
 
-    def open_ranker(self, reference: str) -> Artifact:
+    def _encoded_for_rankers(self, only: Sequence[str]) -> dict[str, Artifact]:
+        """Return the encoded modalities that rankers read: those of which the source brings no vectors of its own."""
+        from recsys.items.encoding import has
+
+        chosen, found = self.config.items, {}
+        for name in MODALITIES:
+            own = (self.data().path / "features" / f"{name}.npy").is_file() and name not in chosen.replace
+            if own and chosen.encoder_of(name) != "none" and has(self.dataset.item_table, name):
+                self._say_once(
+                    f"{name}: rankers read the vectors that the data brings, not those of {chosen.encoder_of(name)}; "
+                    f'items.replace=["{name}"] takes the others'
+                )
+            elif not own:
+                found |= self.items((name,)) if not only or name in only else {}
+        return found
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self.run.log(line)
+
+    def open_ranker(self, reference: str, *, by_user: bool = True) -> Artifact:
         """Open a trained ranker of this configuration's split: exactly, or by a name (see ``recsys.naming``).
 
         Where the configuration says nothing of data and split, those of the first that is named exactly are taken.
 
+        Args:
+            reference: folder, name or key.
+            by_user: whoever runs this gave the reference, and so names the code in it, such as ``my_file:MyRanker``;
+                a client of a server does not.
+
         Raises:
-            ArtifactError: no such ranker, or one of another split.
+            ArtifactError: no such ranker, one of another split, or made by code that the run does not name.
         """
-        trained = self.find_ranker(reference)
-        untold = (self.config.data, self.config.split) == (DataSettings(), SplitSettings())
+        trained = self.find_ranker(reference, by_user=by_user)
+        data = self.config.data.model_copy(update={"name": None})  # which says nothing of what the data is
+        untold = (data, self.config.split) == (DataSettings(), SplitSettings())
         if untold and "_split" not in vars(self):
             self._adopt(trained)
         if not self._of_this_split(trained):
             raise _other_split(reference)
         return trained
 
-    def find_ranker(self, reference: str | Path) -> Artifact:
+    def find_ranker(self, reference: str | Path, *, by_user: bool = True) -> Artifact:
         """Open a trained ranker: by a name of this configuration's split alone, exactly whatever it was trained on.
 
+        Args:
+            reference, by_user: as of ``open_ranker``.
+
         Raises:
-            ArtifactError: there is none, or what there is of that name is of other data or of another kind.
+            ArtifactError: there is none, what there is of that name is of other data or of another kind, or it is
+                made by code that the run does not name.
         """
+        if by_user:
+            name_plugins(str(reference))
+        trained = self._meant(reference)
+        try:
+            check_named(trained.config["ranker"])
+        except UnnamedPluginError as error:
+            raise unnamed(trained.path, error) from None
+        return trained
+
+    def _meant(self, reference: str | Path) -> Artifact:
         if trained := self.store.find(reference):
             if trained.kind != "ranker":
                 raise not_a_ranker(reference, trained)
@@ -433,9 +495,8 @@ class Workflow:
         if meaning is None:
             data = vars(self).get("_data")
             raise unknown(names, str(reference), data.config if data else self._data_plan["config"], self._raw)
-        if meaning.why and meaning.why not in self._said:
-            self._said.add(meaning.why)
-            self.run.log(meaning.why)
+        if meaning.why:
+            self._say_once(meaning.why)
         return meaning.artifact
 
     def _adopt(self, trained: Artifact) -> None:

@@ -361,7 +361,7 @@ def test_a_ranker_of_changed_code_gives_way_to_one_of_the_code_there_is(
 ) -> None:
     now = train(own, "--set", "ranker.name=my_naming_file:MyRanker")
     with monkeypatch.context() as patch:
-        patch.setattr("recsys.workflow.source_key", lambda kind, *rooms: "another")
+        patch.setattr("recsys.workflow.source_key", lambda kind, *rooms, **more: "another")
         flow = workflow(own)
         vars(flow).update(_data=workflow(own).data(), _split=workflow(own).split())
         older = flow.train({"name": "my_naming_file:MyRanker"})
@@ -422,7 +422,7 @@ def test_other_settings_erased_users_and_changed_code_are_told_apart(
     with pytest.raises(ArtifactError, match=r"with other settings of data \(prepare\)"):
         meaning(own, "popularity", "data.prepare.k_core=2")
     with monkeypatch.context() as patch:
-        patch.setattr("recsys.workflow.source_key", lambda kind, *rooms: "another")
+        patch.setattr("recsys.workflow.source_key", lambda kind, *rooms, **more: "another")
         with pytest.raises(ArtifactError, match="the code that reads it has changed since"):
             meaning(own, "popularity")
     add_erased(tmp_path / "artifacts", "u3")

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from optuna.trial import create_trial
 
 from recsys.cli import main
-from recsys.core.errors import ConfigError, RankerError
+from recsys.core.errors import ArtifactError, ConfigError, RankerError
 from recsys.executing import Local, Serial
 from recsys.runconfig import read_config
 from recsys.tuning.outcome import Tuned
@@ -277,6 +277,17 @@ def test_a_line_that_was_not_written_to_its_end_is_cut_off(place: Path) -> None:
         file.write('{"op_code":4,"worker')
     assert told(tuned(place, STOPS, trials=4)) == told(first)
     assert len(told(tuned(place, STOPS, trials=6))) == 6
+
+
+def test_a_trial_that_was_changed_is_said(place: Path) -> None:
+    first = tuned(place, STOPS, trials=4)
+    path, value = place / "trials.journal", first.best.value
+    text = path.read_text()
+    assert str(value) in text
+    path.write_text(text.replace(f'"value":{value}', f'"value":{value + 0.25}'))
+    assert path.read_text() != text
+    with pytest.raises(ArtifactError, match=r"trials\.journal: number \d of .* was changed or damaged"):
+        tuned(place, STOPS, trials=4)
 
 
 def test_a_storage_that_cannot_be_used_is_said(tmp_path: Path) -> None:

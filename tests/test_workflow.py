@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recsys.core.errors import ArtifactError, ConfigError
@@ -183,3 +185,98 @@ def test_an_artifacts_folder_that_is_a_file_is_said(raw: Path, tmp_path: Path) -
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ArtifactError, match="choose another artifacts folder"):
         workflow(raw, artifacts=tmp_path / "file").train()
+
+
+LETTERS = """
+import numpy as np
+from recsys.core.config import Settings as Base
+
+class Letters:
+    modalities = ("text",)
+    class Settings(Base):
+        batch_size: int = 8
+    def __init__(self, settings):
+        self.settings = settings
+    def identity(self):
+        return "letters"
+    def encode(self, inputs, modality, *, run):
+        return np.array([[len(text), text.count("t") + 1] for text in inputs], dtype=np.float32)
+"""
+
+
+def test_the_datas_own_vectors_are_read_unless_they_are_to_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "letters_of_workflow.py").write_text(LETTERS)
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    rows = [
+        f"{user}\t{(user * 7 + place * 3) % 20}\t{0 if place < 7 else place - 6}"
+        for user in range(30)
+        for place in range(9)
+    ]
+    (raw / "shop.inter").write_text("userID\titemID\tx_label\n" + "\n".join(rows) + "\n")
+    (raw / "items.csv").write_text("itemID,title\n" + "".join(f"{n},Title {n}\n" for n in range(20)))
+    own = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    np.save(raw / "text_feat.npy", own)
+    told: list[str] = []
+
+    def flow(*more: str) -> Workflow:
+        settings = (
+            "data.source=mmrec", f"data.raw={str(raw)!r}", "split.kind=given", "items.image=none",
+            "items.text=letters_of_workflow:Letters", "evaluation.ks=[5]", "evaluation.metric=ndcg@5",
+            f"run.artifacts={str(tmp_path / 'artifacts')!r}", "ranker.name=content_knn", *more,
+        )  # fmt: skip
+        return Workflow(read_config(None, settings), log=told.append)
+
+    kept = flow()
+    ids = np.array([int(item) for item in kept.dataset.items])
+    np.testing.assert_array_equal(kept.features()["text"], own[ids])
+    first = kept.train()
+    assert [parent["kind"] for parent in first.manifest["parents"]] == ["split"]
+    (line,) = [line for line in told if "vectors that the data brings" in line]
+    assert 'items.replace=["text"]' in line
+    replaced = flow('items.replace=["text"]')
+    assert replaced.features()["text"].shape == (20, 2)
+    assert replaced.train().key != first.key
+    told.clear()
+    assert flow("items.text=none").train().key == first.key
+    assert told == []
+    assert flow().items()["text"].manifest["results"]["encoded"] == 20  # for search and profiles
+
+
+NOTEBOOK = """
+import polars as pl
+from recsys.core.config import Settings as Base
+from recsys.core.values import Tables
+from recsys.data.sources._columns import no_items
+
+frame = pl.DataFrame({"user_id": ["a", "a", "a", "b", "b", "b"] , "item_id": ["x", "y", "z", "x", "y", "w"]})
+
+class Shop:
+    class Settings(Base):
+        pass
+    def __init__(self, settings):
+        self.settings = settings
+    def tables(self, raw, *, run):
+        return Tables(frame.lazy(), no_items())
+"""
+
+
+def test_a_source_of_a_notebook_is_read_anew_when_its_frame_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(cell: str) -> Workflow:
+        module = types.ModuleType("notebook_of_workflow")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(compile(cell, "<cell>", "exec"), module.__dict__)
+        settings = (f"run.artifacts={str(tmp_path)!r}", "data.source=notebook_of_workflow:Shop", "items.text=none")
+        return Workflow(read_config(None, settings), log=lambda line: None)
+
+    before = run(NOTEBOOK)
+    assert sorted(before.dataset.items) == ["w", "x", "y", "z"]
+    assert run(NOTEBOOK).data().path == before.data().path
+    after = run(NOTEBOOK.replace('"w"', '"v"'))
+    assert sorted(after.dataset.items) == ["v", "x", "y", "z"]
+    assert after.data().key != before.data().key

@@ -2,14 +2,14 @@
 
 The key is a hash of kind, schema, configuration and parents' keys, so a stale
 result cannot be read by mistake, and the same work is not done twice. A folder is written
-as a draft, its manifest last, then renamed: what has a manifest is whole. What a bare name
-means is not decided here, where no run is known, but in ``recsys.naming``.
+as a draft, its manifest last, then renamed: what has a manifest is whole. Whoever reads one compares its files with
+their hashes first (``verified``), once a process. What a bare name means is not decided here, where no run is known,
+but in ``recsys.naming``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from recsys.core.errors import ArtifactError, did_you_mean
+from recsys.core.hashing import file_hash, known_hash
+from recsys.core.manifest import PARENT, artifact_key, fault, sealed
 from recsys.core.runtime import peak_memory_mb, stopwatch
 
 MANIFEST, CARD, DRAFT = "manifest.json", "card.md", ".draft-"
@@ -55,21 +57,21 @@ class Artifact:
         return self.manifest["config"]
 
     def verify(self) -> None:
-        """Compare every file with the hash in the manifest.
+        """Compare every file with its hash in the manifest; a file that did not change since is not read again.
 
         Raises:
             ArtifactError: a file is missing or was changed.
         """
         for name, digest in self.manifest["files"].items():
             file = self.path / name
-            if not file.is_file():
-                raise ArtifactError(
-                    f"artifact {self.path}", f"{name} is missing", "Delete the folder and make it again."
-                )
-            if file_hash(file) != digest:
-                raise ArtifactError(
-                    f"artifact {self.path}", f"{name} was changed or damaged", "Delete the folder and make it again."
-                )
+            try:
+                cause = None if known_hash(file) == digest else f"{name} was changed or damaged"
+            except FileNotFoundError:
+                cause = f"{name} is missing"
+            except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+                cause = f"{name} cannot be read ({getattr(error, 'strerror', None) or error})"
+            if cause:
+                raise ArtifactError(f"artifact {self.path}", cause, "Delete the folder and make it again.")
 
 
 class ArtifactStore:
@@ -111,7 +113,7 @@ class ArtifactStore:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(str(draft) + ".lock"):
                 if (folder / MANIFEST).is_file():
-                    return self.open(folder)
+                    return _whole(folder)
                 if draft.exists() and not resumable:
                     shutil.rmtree(draft)
                 draft.mkdir(exist_ok=True)
@@ -120,7 +122,7 @@ class ArtifactStore:
                 manifest = describe(kind, name, key, schema, config, parents, draft) | times
                 manifest["results"], manifest["peak_memory_mb"] = results, round(peak_memory_mb(), 1)
                 (draft / CARD).write_text(card(manifest), encoding="utf-8")
-                write_json(draft / MANIFEST, manifest)
+                write_json(draft / MANIFEST, sealed(manifest))
                 if folder.exists():
                     shutil.rmtree(folder)  # has no manifest: somebody's unfinished copy
                 os.replace(draft, folder)
@@ -134,7 +136,7 @@ class ArtifactStore:
                 error.strerror or str(error),
                 "Check its permissions and the space left, or choose another artifacts folder.",
             ) from error
-        return self.open(folder)
+        return read_artifact(folder)
 
     def open(self, reference: str | Path) -> Artifact:
         """Open by folder, key, ``name-key`` or ``kind/name-key``.
@@ -194,7 +196,7 @@ class ArtifactStore:
         """Open what an artifact was made from.
 
         Raises:
-            ArtifactError: it is gone.
+            ArtifactError: it is gone, or damaged.
         """
         for entry in artifact.manifest["parents"]:
             if entry["kind"] == kind:
@@ -205,7 +207,7 @@ class ArtifactStore:
                         f"is not in {folder}",
                         "Make it again with the same configuration: recsys data",
                     )
-                return read_artifact(folder)
+                return _whole(folder)
         raise ArtifactError(f"artifact {artifact.path}", f"was made from no {kind}", "Name another artifact.")
 
     def damaged(self, text: str) -> ArtifactError | None:
@@ -283,26 +285,45 @@ def _now() -> str:
 
 
 def read_artifact(folder: Path) -> Artifact:
-    """Read the manifest of one folder."""
+    """Read the manifest of one folder, and check it; its other files are left to ``Artifact.verify``.
+
+    Raises:
+        ArtifactError: there is no manifest, or it is damaged, or of a version of recsys that writes others.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        manifest["kind"], manifest["key"], manifest["files"], manifest["created"]
+        cause = fault(manifest)
     except FileNotFoundError:
         raise ArtifactError(
             f"artifact {folder}", f"it has no {MANIFEST}", "Name a finished artifact; list them with: recsys show"
         ) from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except RecursionError:
+        cause = "it is nested too deeply"
+    except (ValueError, OSError) as error:
+        cause = str(error)
+    if cause:
         raise ArtifactError(
-            f"artifact {folder}", f"its {MANIFEST} cannot be read ({error})", "Delete the folder and make it again."
-        ) from None
+            f"artifact {folder}", f"its {MANIFEST} cannot be read ({cause})", "Delete the folder and make it again."
+        )
     return Artifact(folder, manifest)
 
 
-def artifact_key(kind: str, schema: int, config: Mapping[str, Any], parents: Iterable[str]) -> str:
-    """Return 12 hex digits that depend on what the result depends on (``parents``: their keys), and on nothing else."""
-    content = [kind, schema, config, sorted(parents)]
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def verified(folder: Path) -> Path:
+    """Return a folder once its files have their recorded hashes; one that is no artifact, such as a draft, as it is.
+
+    Raises:
+        ArtifactError: the manifest or a file is missing, changed or damaged.
+    """
+    folder = Path(folder)
+    if (folder / MANIFEST).exists():
+        _whole(folder)
+    return folder
+
+
+def _whole(folder: Path) -> Artifact:
+    found = read_artifact(folder)
+    found.verify()
+    return found
 
 
 def describe(
@@ -316,7 +337,7 @@ def describe(
     }
     return {
         "kind": kind, "name": name, "key": key, "schema": schema, "config": config,
-        "parents": [{field: parent.manifest[field] for field in ("kind", "name", "key")} for parent in parents],
+        "parents": [{field: parent.manifest[field] for field in PARENT} for parent in parents],
         "files": files, "created": _now(),
         "commit": commit(), "versions": versions(), "python": platform.python_version(),
         "platform": platform.platform(), "command": command_line(),
@@ -376,12 +397,6 @@ def _brief(value: Any) -> Any:
     if isinstance(value, list) and len(value) > LONG:
         return f"{len(value)} entries, in {MANIFEST}"
     return value
-
-
-def file_hash(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

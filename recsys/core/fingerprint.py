@@ -9,13 +9,18 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys.core.artifact import file_hash, write_json
+from recsys.core.artifact import write_json
+from recsys.core.captured import Captured
+from recsys.core.hashing import file_hash, is_settled, mark
 
 DIGESTS = ".digests.json"
+THIS_PROCESS = uuid.uuid4().hex
 PACKAGE = Path(__file__).resolve().parents[1]
 SHARED = ("recsys.rankers.", "recsys.items.", "recsys.graph.", "recsys.core.values")  # what is learned and encoded
 
@@ -52,50 +57,69 @@ def _texts(value: Any) -> Iterator[str]:
 def content_key(files: Iterable[Path], base: Path, cache: Path) -> str:
     """Return a hash over names (relative to ``base``) and contents.
 
-    A file's digest is remembered in ``cache`` by path, size and time of change, so that
-    gigabytes are read once and a copy of the same data is the same data.
+    A file's digest is remembered in ``cache`` by path, inode, size and times of change, so that
+    gigabytes are read once and a copy of the same data is the same data. A file that was changed
+    a moment ago is read again: a further change might leave no mark.
     """
     known = _read(cache / DIGESTS)
     total, fresh = hashlib.sha256(), {}
     for file in files:
-        facts = file.stat()
-        mark = f"{file.resolve()}|{facts.st_size}|{facts.st_mtime_ns}"
-        fresh[mark] = known.get(mark) or file_hash(file)
+        now, facts, place = time.time_ns(), file.stat(), str(file.resolve())
+        seen = "|".join(map(str, mark(facts)[1:]))  # a device may have another number after a restart
+        if known.get(place, ("", ""))[0] == seen:
+            digest = known[place][1]
+        else:
+            digest = file_hash(file)
+            if is_settled(facts, now):
+                fresh[place] = [seen, digest]
         name = file.relative_to(base) if file.is_relative_to(base) else file.name
-        total.update(f"{name}\x00{fresh[mark]}\x00".encode())
-    if not fresh.keys() <= known.keys():
+        total.update(f"{name}\x00{digest}\x00".encode())
+    if fresh:
         with contextlib.suppress(OSError):  # only a memory: where nothing can be written, the artifact itself says so
             cache.mkdir(parents=True, exist_ok=True)
             write_json(cache / DIGESTS, known | fresh)
     return total.hexdigest()[:16]
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: Path) -> dict[str, list[str]]:
+    """Return mark and digest by path; entries of earlier versions, whose marks were weaker, are left out."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        pairs = {place: pair for place, pair in found.items() if isinstance(pair, list) and len(pair) == 2}
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return {place: pair for place, pair in pairs.items() if all(isinstance(part, str) for part in pair)}
 
 
-def source_key(kind: type, *rooms: str) -> str:
+def source_key(kind: type, *rooms: str, now: str = THIS_PROCESS, log: Callable[[str], None] | None = None) -> str:
     """Return a hash of the code that a plug-in is made of: changed code is another result.
 
     That is its own file and, of this package, what it imports, at once or later, below ``rankers``, ``items`` and
     ``graph``, the values that flow between them, and what those import. Registries (``__init__``) are left out: one
     more name in them changes nobody's numbers. For other code see ``schema`` of ``ArtifactStore.build``.
 
+    Of a class that is not of this package, the values count, too, that it refers to, such as a DataFrame
+    (``Captured``), and where it has no file, as in a notebook, the text of its functions.
+
     Args:
         kind: its class.
         rooms: prefixes of further modules that its results rest on, such as ``"recsys.visuals."``.
+        now: stands for what cannot be compared, such as a connection; by default no earlier process had the same.
+        log: receives a line on what cannot be compared.
     """
     try:
         own = inspect.getsource(inspect.getmodule(kind))
     except (OSError, TypeError):
-        return "no source"  # typed in at a prompt
+        own = ""  # typed in at a prompt, or in a notebook
     total = hashlib.sha256(own.encode())
     for module, source in sorted(_shared_sources(own, kind.__module__, (*SHARED, *rooms)).items()):
         total.update(f"\x00{module}\x00{source}".encode())
+    if not kind.__module__.startswith("recsys."):
+        held = Captured(kind, text=not own)
+        total.update(f"\x00{held.digest}{now if held.unknown else ''}".encode())
+        if held.unknown and log:
+            what = ", ".join(dict.fromkeys(held.unknown))
+            log(f"{kind.__qualname__} refers to what cannot be compared ({what}): nothing made before is reused for it")
     return total.hexdigest()[:16]
 
 

@@ -1,12 +1,70 @@
-"""Plug-ins by name: a folder lists ``"name": "module:Class"``; nothing is imported before use."""
+"""Plug-ins by name: a folder lists ``"name": "module:Class"``; nothing is imported before use.
+
+A run's configuration may also name code by ``"my_pkg.my_mod:Class"``. What is read from a file that may be somebody
+else's, such as a trained ranker, may not: there only such code is imported as the run names itself (``only_named``).
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from recsys.core.errors import ConfigError, did_you_mean
+
+_named: set[str] = set()  # by what configured this process
+_guarded: ContextVar[bool] = ContextVar("only named plug-ins are imported", default=False)
+
+
+class UnnamedPluginError(ConfigError):
+    """Code that a file names which may be somebody else's, and the run's configuration does not."""
+
+
+def name_plugins(config: Any) -> None:
+    """Let the code that a configuration names be imported by this process, also where a file names it."""
+    _named.update(plugin_names(config))
+
+
+@contextmanager
+def only_named() -> Iterator[None]:
+    """Within the block, registries import nothing but their own plug-ins and those that a configuration named."""
+    before = _guarded.set(True)
+    try:
+        yield
+    finally:
+        _guarded.reset(before)
+
+
+def check_named(config: Any) -> None:
+    """Refuse a configuration, as a file has it, that names code which none of this process does.
+
+    Raises:
+        UnnamedPluginError: it does.
+    """
+    for name in plugin_names(config):
+        if name not in _named:
+            raise _unnamed("plug-in", name)
+
+
+def _unnamed(kind: str, name: str) -> UnnamedPluginError:
+    remedy = f"If you trust that code, name it: --set ranker.name={name}, or in the library plugins=[{name!r}]."
+    return UnnamedPluginError(f"{kind} {name!r}", "is code that this run does not name", remedy)
+
+
+def plugin_names(value: Any) -> Iterator[str]:
+    """Yield the texts in a configuration that name code, ``"my_pkg.my_mod:Class"``, however deep."""
+    if isinstance(value, str):
+        module, colon, attribute = value.partition(":")
+        if colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split(".")):
+            yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from plugin_names(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from plugin_names(item)
 
 
 class Registry:
@@ -28,7 +86,10 @@ class Registry:
 
         Raises:
             ConfigError: unknown name, or a module or attribute that does not exist.
+            UnnamedPluginError: code that may not be imported here (``only_named``).
         """
+        if _guarded.get() and ":" in name and name not in self.names and name not in _named:
+            raise _unnamed(self.kind, name)
         target = self.names.get(name, name)
         if ":" not in target:
             raise ConfigError(f"{self.kind} {name!r}", "no such name", did_you_mean(name, self.names))

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
 
+from recsys.core.artifact import verified
 from recsys.core.config import Settings
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
@@ -206,9 +207,10 @@ def load_split(dataset: Dataset, folder: Path) -> Split:
     """Read a split of ``dataset``.
 
     Raises:
+        ArtifactError: it is an artifact, and a file of it is missing, changed or damaged.
         DataError: missing or damaged files, or the split of another data set.
     """
-    path, remedy = Path(folder) / "split.parquet", "Delete its folder, then: recsys data"
+    path, remedy = verified(folder) / "split.parquet", "Delete its folder, then: recsys data"
     about_path = path.with_name("split.json")
     try:
         about = json.loads(about_path.read_text(encoding="utf-8"))
@@ -218,9 +220,9 @@ def load_split(dataset: Dataset, folder: Path) -> Split:
         part = pl.read_parquet(path, columns=["part"], glob=False)["part"].to_numpy()
     except FileNotFoundError as error:
         raise DataError(f"split {error.filename or path}", "no such file", remedy) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"split {about_path}", f"damaged: {error}", remedy) from None
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise DataError(f"split {path}", f"damaged: {str(error).splitlines()[0]}", remedy) from None
     if not length == len(part) == len(dataset.interactions):
         cause = f"{len(part):,} labels for {len(dataset.interactions):,} interactions"

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from recsys.core.artifact import verified
 from recsys.core.errors import DataError
 from recsys.core.values import ITEM_SCHEMA, Count, Dataset, Interactions, ItemFeatures, RawFeatures, Vocabulary
 
@@ -116,9 +117,10 @@ def load_dataset(folder: Path) -> Dataset:
     """Read a data set folder.
 
     Raises:
+        ArtifactError: it is an artifact, and a file of it is missing, changed or damaged.
         DataError: a file is missing, damaged or does not fit the others; names the file and the remedy.
     """
-    folder = Path(folder)
+    folder = verified(folder)
     about = _about(folder)
     users = _parquet(folder / "users.parquet", about["n_users"], ["user_id"])["user_id"]
     items = _parquet(folder / "items.parquet", about["n_items"], list(ITEM_SCHEMA))
@@ -144,7 +146,7 @@ def load_dataset(folder: Path) -> Dataset:
 
 def load_features(folder: Path) -> ItemFeatures:
     """Read the ready-made item vectors of a data set folder; empty where the source had none."""
-    folder = Path(folder)
+    folder = verified(folder)
     about = _about(folder)
     matrices = {}
     for modality in about["features"]:
@@ -158,7 +160,7 @@ def load_features(folder: Path) -> ItemFeatures:
 
 def read_interactions(folder: Path) -> pl.LazyFrame:
     """Return the interactions with outside ids: ``user_id, item_id``, then as stored."""
-    folder = Path(folder)
+    folder = verified(folder)
     about = _about(folder)
     frame = pl.scan_parquet(folder / "interactions.parquet", glob=False)
     for column in ("user_id", "item_id"):
@@ -176,7 +178,7 @@ def _about(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         cause = "no such file" if folder.is_dir() else "no such folder"
         raise DataError(f"data set {path}", cause, REMEDY) from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise DataError(f"data set {path}", f"damaged: {error}", REMEDY) from None
     if found not in READ:
         raise DataError(f"data set {path}", f"format {found!r}, this version reads {READ[0]} to {READ[-1]}", REMEDY)
@@ -188,7 +190,7 @@ def _parquet(path: Path, n_rows: int, columns: list[str]) -> pl.DataFrame:
         frame = pl.read_parquet(path, columns=columns, glob=False)
     except FileNotFoundError:
         raise DataError(str(path), "no such file", REMEDY) from None
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise DataError(str(path), f"damaged: {str(error).splitlines()[0]}", REMEDY) from None
     if len(frame) != n_rows:
         raise DataError(str(path), f"{len(frame):,} rows where dataset.json says {n_rows:,}", REMEDY)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys.core.artifact import verified
 from recsys.core.errors import ArtifactError
 from recsys.evaluation.segments import SCHEMA, segment_table
 from recsys.evaluation.significance import bootstrap_intervals
@@ -110,8 +111,9 @@ class Evaluation:
         """Read what ``save`` wrote, intervals and segments included: they are not worked out again.
 
         Raises:
-            ArtifactError: a file is missing or damaged.
+            ArtifactError: a file is missing, changed or damaged.
         """
+        folder = verified(folder)
         try:
             document = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
             table = pl.read_parquet(folder / PER_USER)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from recsys.core.artifact import file_hash
 from recsys.core.errors import EncoderError
 from recsys.core.fingerprint import fingerprint
+from recsys.core.hashing import file_hash
 from recsys.core.runtime import Run
 
 # What is fetched and hashed: weights, configurations, tokenizers. Never pickles, never code.

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from recsys.core.artifact import read_arrays, write_arrays
+from recsys.core.artifact import read_arrays, verified, write_arrays
 from recsys.core.config import Settings
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
@@ -175,7 +175,7 @@ class JointSpace:
             ArtifactError: the file is missing or damaged.
         """
         space = cls(settings)
-        space.restore(read_arrays(folder / STATE))
+        space.restore(read_arrays(verified(folder) / STATE))
         return space
 
 

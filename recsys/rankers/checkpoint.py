@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -31,7 +32,9 @@ def save_checkpoint(folder: Path, parts: Mapping[str, Tensors], facts: Mapping[s
     path, draft = folder / CHECKPOINT, folder / (CHECKPOINT + ".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, draft, metadata={"facts": json.dumps(facts), "identity": identity})
+        told = json.dumps(facts)
+        check = _checksum(tensors, told)
+        save_file(tensors, draft, metadata={"facts": told, "identity": identity, "check": check})
         os.replace(draft, path)
     except Exception as error:  # safetensors has an error class of its own for a full disk
         with contextlib.suppress(OSError):
@@ -39,6 +42,14 @@ def save_checkpoint(folder: Path, parts: Mapping[str, Tensors], facts: Mapping[s
         raise ArtifactError(
             f"checkpoint {path}", f"cannot be written ({error})", "Free some space and run the same command again."
         ) from error
+
+
+def _checksum(tensors: Tensors, facts: str) -> str:
+    total = hashlib.sha256(facts.encode())
+    for name, value in sorted(tensors.items()):
+        total.update(f"\x00{name}\x00{value.dtype}\x00{tuple(value.shape)}\x00".encode())
+        total.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def load_checkpoint(
@@ -60,7 +71,10 @@ def load_checkpoint(
             for name in file.keys():  # noqa: SIM118 - not a mapping
                 part, _, key = name.partition("/")
                 parts.setdefault(part, {})[key] = file.get_tensor(name)
-    except (SafetensorError, OSError) as error:
+        tensors = {f"{part}/{key}": value for part, group in parts.items() for key, value in group.items()}
+        if meta.get("check") != _checksum(tensors, meta["facts"]):
+            raise ValueError("it was changed or damaged")
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         log(f"{path} cannot be read ({error}): starting afresh")
         return None
     return parts, json.loads(meta["facts"])

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recsys.core.artifact import plain_name, read_arrays, write_arrays, write_json
+from recsys.core.artifact import plain_name, read_arrays, verified, write_arrays, write_json
 from recsys.core.config import make_settings
 from recsys.core.errors import ArtifactError, ConfigError, did_you_mean
 from recsys.core.protocols import Ranker
+from recsys.core.registry import UnnamedPluginError, only_named
 from recsys.rankers import RANKERS
 
 ABOUT, STATE = "ranker.json", "state.safetensors"
@@ -65,13 +66,26 @@ def save_ranker(ranker: Ranker, config: Mapping[str, Any], folder: Path) -> None
 def load_ranker(folder: Path) -> Ranker:
     """Read what ``save_ranker`` wrote; its scores are those of the saved ranker.
 
+    Code that the folder names, ``"my_pkg.my_mod:Class"``, is imported only if the run names it, too (``name_plugins``).
+
     Raises:
-        ArtifactError: a file is missing or damaged.
+        ArtifactError: a file is missing, changed or damaged, or the ranker is made by other code.
     """
+    folder = verified(folder)
     try:
         config = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"ranker {folder}", f"{ABOUT} cannot be read ({error})", "Train it again.") from None
-    ranker = make_ranker(config)
-    ranker.restore(read_arrays(folder / STATE))
+    try:
+        with only_named():
+            ranker = make_ranker(config)
+            ranker.restore(read_arrays(folder / STATE))
+    except UnnamedPluginError as error:
+        raise unnamed(folder, error) from None
     return ranker
+
+
+def unnamed(folder: Path, error: UnnamedPluginError) -> ArtifactError:
+    """Return the error of a ranker that is made by code which the run does not name."""
+    cause = f"is made by {error.thing}, code that this run does not name, so it is not imported"
+    return ArtifactError(f"ranker {folder}", cause, error.remedy)

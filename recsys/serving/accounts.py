@@ -22,11 +22,14 @@ class Accounts:
 
     Attributes:
         on_erase: called with the id of a user of the data who leaves.
+        elsewhere: called with the id of a user who leaves; erases the user from other state of the data set, and
+            returns how many events there were.
     """
 
     def __init__(self, people: People, state: StateStore, items: Arrivals) -> None:
         self.people, self.state, self.items = people, state, items
         self.on_erase: Callable[[str], None] = lambda user_id: None
+        self.elsewhere: Callable[[str], int] = lambda user_id: 0
 
     async def person(self, user_id: str | None, history: Sequence[str] = ()) -> Person:
         """Return who is meant.
@@ -106,6 +109,6 @@ class Accounts:
         if row >= 0:
             self.people.leave_out(user_id, row)
             self.on_erase(user_id)
-        removed = self.state.erase(user_id)
+        removed = self.state.erase(user_id) + self.elsewhere(user_id)
         self.people.forget(user_id)
         return removed

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from recsys.core.errors import ConfigError
+from recsys.core.hashing import digest_of, is_whole, keep_digest
 from recsys.core.protocols import ScoresByVectors
 from recsys.core.values import Query
 from recsys.evaluation.topk import top_k
@@ -60,8 +61,9 @@ class ItemIndex:
     def __init__(self, vectors: np.ndarray, path: Path | None = None, threads: int = 0) -> None:
         self.vectors, self._index = np.ascontiguousarray(vectors, dtype=np.float32), _new(vectors.shape[1])
         if path is not None and path.is_file():
-            with contextlib.suppress(RuntimeError):  # a damaged file: the graph is made anew
-                self._index.load(str(path))
+            with contextlib.suppress(RuntimeError, OSError):  # a damaged file: the graph is made anew
+                if is_whole(path):
+                    self._index.load(str(path))
         if len(self._index) != len(vectors):
             self._index = _new(vectors.shape[1])
             self._index.add(np.arange(len(vectors)), self.vectors, threads=threads)
@@ -151,4 +153,6 @@ def _save(index: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.draft")
     index.save(str(draft))
+    digest_of(path).unlink(missing_ok=True)
     draft.replace(path)
+    keep_digest(path)

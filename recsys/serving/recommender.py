@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ import numpy as np
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.errors import ArtifactError, DataError
 from recsys.core.protocols import Explains, HasEmbeddings, Ranker
+from recsys.core.registry import name_plugins
 from recsys.core.values import Dataset, Interactions, Query, Split
 from recsys.data.canonical import load_dataset
 from recsys.data.splits import load_split
@@ -79,12 +80,24 @@ class Recommender:
         *,
         artifacts: str | Path = "data/artifacts",
         known: Literal["all", "train+valid", "train"] = "all",
+        plugins: Sequence[str] = (),
     ) -> Recommender:
-        """Open a trained ranker by folder or key; ``recsys.load`` opens one by its name, which depends on the run.
+        """Open a trained ranker by folder or key; every file that is read has its recorded hash.
+
+        ``recsys.load`` opens one by its name, which depends on the run.
+
+        Args:
+            ranker: folder or key.
+            artifacts: the folder of all results.
+            known: what users are known to have taken.
+            plugins: code of yours that the ranker is made by, ``"my_file:MyRanker"``: a folder that may be somebody
+                else's cannot have it imported by naming it itself.
 
         Raises:
-            ArtifactError: no such ranker, or a step that it was made from is gone.
+            ArtifactError: no such ranker; a step that it was made from is gone; a file is missing, changed or
+                damaged; or it is made by code that is not named.
         """
+        name_plugins([*plugins, str(ranker)])
         store = ArtifactStore(Path(artifacts))
         trained = store.open(ranker)
         if trained.kind != "ranker":

@@ -15,8 +15,9 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 
 from recsys.console import columns
-from recsys.core.artifact import Artifact, commit, file_hash, versions, write_json
+from recsys.core.artifact import Artifact, commit, versions, write_json
 from recsys.core.errors import RankerError
+from recsys.core.hashing import file_hash
 from recsys.core.tomltext import to_toml
 from recsys.evaluation.wording import duration, fixed
 from recsys.naming import TUNED

@@ -20,7 +20,7 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
-from recsys.core.errors import ConfigError, RankerError
+from recsys.core.errors import ArtifactError, ConfigError, RankerError
 from recsys.core.fingerprint import fingerprint, source_key
 from recsys.evaluation.wording import fixed
 from recsys.executing import Executor
@@ -29,7 +29,7 @@ from recsys.tuning.proposing import propose
 from recsys.tuning.searchfile import Search
 from recsys.tuning.space import Space
 from recsys.tuning.store import open_storage
-from recsys.tuning.trial import Job, Tried, attempt
+from recsys.tuning.trial import CHECK, KEPT, Job, Tried, attempt, checksum
 from recsys.workflow import Workflow
 
 
@@ -146,7 +146,18 @@ class Tuning:
         return {space.label: space for space in self.search.spaces}
 
     def _found(self, space: Space) -> list[FrozenTrial]:
-        return self._study(space).get_trials(deepcopy=False)
+        """Return the trials of a ranker that have ended.
+
+        Raises:
+            ArtifactError: one is not as it was kept; those of earlier versions have no checksum.
+        """
+        found = self._study(space).get_trials(deepcopy=False)
+        for trial in found:
+            kept = trial.user_attrs.get(CHECK)
+            if kept != checksum(trial) and (kept is not None or len(trial.user_attrs) > KEPT):
+                cause = f"number {trial.number} of {space.label} was changed or damaged"
+                raise ArtifactError(f"trials {self._place}", cause, "Put a backup in its place, or name another file.")
+        return found
 
     def _study(self, space: Space) -> optuna.Study:
         if space.label not in self._studies:

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from recsys.core.artifact import Artifact
 from recsys.core.errors import ConfigError, RankerError
+from recsys.core.fingerprint import fingerprint
 from recsys.core.runtime import stopwatch
 from recsys.runconfig import RunConfig
 from recsys.tuning.searchfile import TuneSettings
@@ -29,6 +30,7 @@ from recsys.workflow import Workflow
 if TYPE_CHECKING:
     from recsys.core.protocols import Scorer, Validator
 
+CHECK, KEPT = "check", 4  # a trial's checksum, and how much was kept of one before there was any
 FAULTS = (RankerError, ConfigError, ArithmeticError, np.linalg.LinAlgError)  # of a point, not of the machine
 
 
@@ -79,7 +81,7 @@ class Tried:
     def frozen(self, job: Job, distributions: Mapping[str, Any]) -> FrozenTrial:
         """Return it as Optuna keeps it."""
         about = {"settings": dict(job.point), "seconds": self.seconds, "key": self.key, "error": self.error}
-        return create_trial(
+        made = create_trial(
             state=self.state,
             value=self.value,
             params=dict(job.stored),
@@ -88,6 +90,15 @@ class Tried:
             user_attrs=about,
             system_attrs=dict(self.marks),
         )
+        made.set_user_attr(CHECK, checksum(made))
+        return made
+
+
+def checksum(trial: FrozenTrial) -> str:
+    """Return a hash of what became of a trial, as it is kept with it."""
+    attrs = {name: value for name, value in trial.user_attrs.items() if name != CHECK}
+    steps = sorted(trial.intermediate_values.items())
+    return fingerprint([trial.state.name, trial.values, trial.params, steps, attrs])[:16]
 
 
 class Stopped(Exception):

@@ -10,7 +10,7 @@ import torch
 
 from recsys.core.errors import ArtifactError
 from recsys.visuals.prior import Prior
-from recsys.visuals.shipped import FLOW, FOLDER, read_weights, save_weights
+from recsys.visuals.shipped import FLOW, FOLDER, check_weights, read_weights, save_weights
 from recsys.visuals.taste import NAMES, TasteSpace
 
 PRIOR = "prior.safetensors"
@@ -51,7 +51,7 @@ def _space_of(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(check_weights(path), "pt") as file:
             names = [name for name in file.keys() if name.startswith("extra/")]  # noqa: SIM118 - not a mapping
             return {name.removeprefix("extra/"): file.get_tensor(name).float() for name in names}
     except (OSError, SafetensorError) as error:

@@ -15,6 +15,7 @@ from torch import nn
 
 from recsys.core.config import Settings
 from recsys.core.errors import ArtifactError
+from recsys.core.hashing import digest_of, is_whole, keep_digest
 from recsys.data.item_parts import RULE
 from recsys.visuals.autoencoder import Autoencoder
 from recsys.visuals.taste import TasteSpace
@@ -59,13 +60,30 @@ def save_weights(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, draft, metadata={"format": FORMAT, "facts": json.dumps(told, sort_keys=True)})
+        digest_of(path).unlink(missing_ok=True)
         os.replace(draft, path)
+        keep_digest(path)
     except Exception as error:  # safetensors has an error class of its own for a full disk
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
         raise ArtifactError(
             f"weights {path}", f"cannot be written ({error})", "Free some space and try again."
         ) from error
+
+
+def check_weights(path: Path) -> Path:
+    """Return the path of weights that have the hash which lies beside them; those of earlier versions have none.
+
+    Raises:
+        ArtifactError: they were changed or damaged.
+    """
+    try:
+        damaged = is_whole(path) is False
+    except OSError:
+        damaged = True
+    if damaged:
+        raise ArtifactError(f"weights {path}", "missing, changed or damaged", "Install the package again.")
+    return path
 
 
 def read_weights(path: Path, kind: type[M]) -> tuple[M, dict[str, Any], dict[str, torch.Tensor]]:
@@ -77,7 +95,7 @@ def read_weights(path: Path, kind: type[M]) -> tuple[M, dict[str, Any], dict[str
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(check_weights(path), "pt") as file:
             facts = json.loads(file.metadata()["facts"])
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a mapping
         settings: type[Settings] = kind.Settings

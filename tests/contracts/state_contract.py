@@ -214,6 +214,20 @@ class StateContract:
         assert store.items() == []
         assert store.add_item(item(title="Another")).number > first.number
 
+    def test_what_was_said_of_a_removed_item_does_not_count_for_another_of_its_id(self, store: StateStore) -> None:
+        store.add_item(item())
+        store.record(Event("u1", "n1", "like"))
+        store.record(Event("u1", "i2", "like"))
+        assert store.remove_item("n1")
+        store.add_item(item(title="Another"))
+        assert [event.item_id for event in store.events("u1")] == ["i2"]
+        assert [event.item_id for event in store.since(0)] == ["i2"]
+        kept = store.export("u1")["events"]
+        assert [(event["item_id"], event["taken_back"]) for event in kept] == [("n1", True), ("i2", False)]
+        again = store.record(Event("u1", "n1", "dislike"))
+        assert [event.number for event in store.events("u1")][-1] == again.number
+        assert store.erase("u1") == 3
+
     def test_vectors_that_cannot_be_used_are_refused(self, store: StateStore) -> None:
         for vector in (np.ones((2, 2)), np.array([1.0, np.nan]), np.array([1e300]), np.array(["1"])):
             with pytest.raises(DataError, match="one row of finite numbers"):

@@ -11,7 +11,7 @@ from recsys.core.runtime import Run
 from recsys.core.values import Histories, ItemFeatures
 from recsys.graph.interaction import InteractionGraph
 from recsys.graph.propagation import SparseMatrix
-from recsys.rankers.checkpoint import CHECKPOINT
+from recsys.rankers.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from recsys.rankers.lightgcn import LightGCN, LightGCNModule, _pair_batches, _user_batches
 from recsys.rankers.losses import CHUNK_NUMBERS, weighted_logsumexp
 from recsys.rankers.sampling import NegativeSampler
@@ -284,6 +284,20 @@ def test_a_damaged_checkpoint_is_not_continued(tmp_path) -> None:
     )
     assert len(log.rows) == 2
     assert any("cannot be read" in note for note in notes)
+
+
+def test_a_flipped_bit_of_a_checkpoint_is_not_continued(tmp_path) -> None:
+    parts = {"weights": {"a": torch.arange(5.0), "n": torch.tensor(3)}, "other": {"b": torch.ones(2, 2).bool()}}
+    save_checkpoint(tmp_path, parts, {"epoch": 3}, "run")
+    whole, notes = (tmp_path / CHECKPOINT).read_bytes(), []
+    found, facts = load_checkpoint(tmp_path, "run", notes.append)
+    assert facts == {"epoch": 3}
+    assert torch.equal(found["weights"]["a"], torch.arange(5.0))
+    assert torch.equal(found["other"]["b"], torch.ones(2, 2).bool())
+    for place in range(len(whole) - 20, len(whole)):  # numbers
+        (tmp_path / CHECKPOINT).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert load_checkpoint(tmp_path, "run", notes.append) is None, place
+    assert len(notes) == 20
 
 
 def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from recsys.visuals.conditions import CONDITIONS, ConditionSettings
 from recsys.visuals.pixels import HEIGHT, WIDTH, fitted, to_signed
 from recsys.visuals.reader import Reader
 from recsys.visuals.request import VisualTaste
-from recsys.visuals.shipped import AUTOENCODER, FLOW, load_weights, read_weights, save_weights
+from recsys.visuals.shipped import AUTOENCODER, FLOW, FOLDER, load_weights, read_weights, save_weights
 from recsys.visuals.taste import TasteSpace, nearest
 from recsys.visuals.transformer import FlowTransformer, TransformerSettings
 
@@ -184,3 +185,19 @@ def test_the_registry_knows_it() -> None:
     assert "embedded" in list(GENERATORS)
     with pytest.raises(ConfigError, match="stepss"):
         make_generator("embedded", {"stepss": 3})
+
+
+def test_a_flipped_bit_of_weights_is_said(folder: Path, tmp_path: Path) -> None:
+    for file in folder.iterdir():
+        shutil.copy(file, tmp_path)
+    whole = (tmp_path / FLOW).read_bytes()
+    load_weights(tmp_path)
+    for place in (len(whole) // 2, len(whole) - 1, 200):  # numbers, and the facts
+        (tmp_path / FLOW).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ArtifactError, match=rf"{FLOW}: missing, changed or damaged"):
+            load_weights(tmp_path)
+    (tmp_path / FLOW).write_bytes(whole)
+    load_weights(tmp_path)
+    assert sorted(path.name for path in FOLDER.glob("*.sha256")) == [
+        f"{path.name}.sha256" for path in sorted(FOLDER.glob("*.safetensors"))
+    ]

@@ -37,6 +37,7 @@ ADD_ITEM = """
     INSERT INTO items (item_id, title, body, attributes, picture, vectors) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (item_id) DO NOTHING
 """
+OUTLIVED = "UPDATE events SET taken_back = 2 WHERE item_id = ? AND taken_back = 0"  # said of what is gone
 REMEMBER = "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 REMOVED = """
     INSERT INTO totals VALUES ('removals', ?) ON CONFLICT (name) DO UPDATE SET number = totals.number + excluded.number
@@ -155,6 +156,7 @@ class SQLStateStore:
         with self.database.writing() as file:
             removed = file.execute("DELETE FROM items WHERE item_id = ?", row).rowcount
             if removed:
+                file.execute(OUTLIVED, row)
                 file.execute(REMOVED, (removed,))
         return removed > 0
 

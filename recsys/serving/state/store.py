@@ -140,7 +140,10 @@ class StateStore(Protocol):
         ...
 
     def remove_item(self, item_id: str) -> bool:
-        """Remove an item that was added; its events stay. Return ``False`` where there is none."""
+        """Remove an item that was added; return ``False`` where there is none.
+
+        What was said of it no longer counts, as if it were taken back: whatever gets its id later is another item.
+        """
         ...
 
     def remember(self, name: str, value: str) -> None:
