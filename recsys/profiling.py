@@ -92,7 +92,11 @@ class Profiling:
         Raises:
             DataError: no such user.
         """
-        return self.builder.build(self.history(user_id), user_id=user_id)
+        return self.built_from(user_id, self.history(user_id))
+
+    def built_from(self, user_id: str, history: History) -> UserProfile:
+        """Return the profile that a history of a user gives."""
+        return self.builder.build(history, user_id=user_id)
 
     def history(self, user_id: str) -> History:
         """Return what a user took, as far as profiles rest on it: train alone.
@@ -118,13 +122,17 @@ class Profiling:
 
     def current(self, user_id: str) -> Current:
         """Return a user's profile: as it is kept; where data or builder changed since, built anew with its edits."""
-        built, kept = self.built(user_id), self.store.get(user_id)
+        return self.current_from(user_id, self.history(user_id))
+
+    def current_from(self, user_id: str, history: History) -> Current:
+        """Return the profile that a history of a user gives, with the edits that are kept."""
+        built, kept = self.built_from(user_id, history), self.store.get(user_id)
         if kept is None:
             return Current(built, built)
         if _same_build(kept.profile, built):
             return Current(kept.profile, built, kept.version, fresh=False)
         merged = merge(built, kept.profile, self._removed(user_id, kept.version))
-        return Current(self.builder.retold(merged, built, self.history(user_id)), built, kept.version)
+        return Current(self.builder.retold(merged, built, history), built, kept.version)
 
     def edit(self, current: Current, texts: Sequence[str]) -> Edited:
         """Make edits, each a version; of a newcomer nothing is kept.
