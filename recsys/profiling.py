@@ -20,7 +20,8 @@ from recsys.describing import encoded
 from recsys.items import make_encoder
 from recsys.profiles.builder import ProfileBuilder, ProfileSettings, code_hash
 from recsys.profiles.concepts import ItemWorld
-from recsys.profiles.edits import Edit, apply, merge, near_concepts
+from recsys.profiles.edit_names import Names, near_concepts
+from recsys.profiles.edits import Edit, apply, merge
 from recsys.profiles.history import History
 from recsys.profiles.matching import SAID, Matcher
 from recsys.profiles.schema import UserProfile
@@ -142,10 +143,11 @@ class Profiling:
             StaleProfileError: somebody else edited the profile since it was read.
         """
         edits = [Edit.parse(text) for text in texts]
+        names = Names(self.matcher.concepts, self.matcher.attributes, self.matcher.finds)
         steps, notes = [current.profile], []
         history = current.history if current.profile.user_id is None else self.history(current.profile.user_id)
         for edit in edits:
-            changed = apply(steps[-1], edit, self.matcher.concepts, finds=self.matcher.finds)
+            changed = apply(steps[-1], edit, names)
             steps.append(self.builder.retold(changed, current.built, history))
             notes += self._notes(edit, steps[-2], steps[-1])
         version = current.version
