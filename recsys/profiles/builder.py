@@ -46,8 +46,8 @@ from recsys.profiles.telling import (
 )
 
 CODE = (  # what profiles are made by; the sources of concepts come on top
-    "builder", "changes", "colours", "concepts", "contrast", "edit_names", "edits", "history", "interests", "looks", "matching",
-    "naming", "schema", "space", "statistics", "stopwords", "telling",
+    "builder", "changes", "colours", "concepts", "contrast", "edit_names", "edits", "history", "interests", "looks",
+    "matching", "naming", "schema", "space", "statistics", "stopwords", "telling",
 )  # fmt: skip
 
 

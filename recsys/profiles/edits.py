@@ -33,8 +33,8 @@ class Edit(Model):
 
     ``add`` and ``dislike`` take a concept's key or name, any attribute that filters know, or free words. ``raise`` and
     ``lower`` want more, or less, of a thing in lists; ``forbid`` never to see it. These three take statements, too, the
-    first two also an interest by its name. ``allow`` takes a ``forbid`` back; like ``remove``, ``reweight``, ``lock`` and ``unlock`` it
-    takes a statement, by its id or concept.
+    first two also an interest by its name. ``allow`` takes a ``forbid`` back; like ``remove``, ``reweight``, ``lock``
+    and ``unlock`` it takes a statement, by its id or concept.
     """
 
     action: Action
