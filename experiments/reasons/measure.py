@@ -2,13 +2,14 @@
 
     python experiments/reasons/measure.py          # writes results.json beside this file
 
-MovieLens 100K through the service, without HTTP. A case is a ranker, a user, an item and, for half of them, one to three
-edits of the profile; a quarter of the users said something to the server before (likes and dislikes, of a new item, too).
-Three items came after training. Seven of ten items are drawn from the first 50 of the user's list, the others from all.
+MovieLens 100K through the service, without HTTP. A case is a ranker, a user, an item and, for half of them, one to
+three edits of the profile; a quarter of the users said something to the server before: likes and a dislike, of a new
+item, too. Three items came after training. Seven of ten items are drawn from the first 50 of the user's list, the others
+from all.
 
-The service is asked why the item stands where it stands. Then the whole list is asked for: the place must be the promised
-one. Each item of the history that was named is hidden, as a user hides it, the whole list asked for again, and the item
-taken back; the edits are undone, and the list is asked for again.
+The service is asked why the item stands where it stands. Then the whole list is asked for: the place must be the
+promised one. Each item of the history that was named is hidden, as a user hides it, the whole list asked for again, and
+the item taken back. The place without edits must be that of the list before the edits were made.
 """
 
 from __future__ import annotations
