@@ -4,8 +4,8 @@
 
 MovieLens 100K through the service, without HTTP. A case is a ranker, a user, an item and, for half of them, one to
 three edits of the profile; a quarter of the users said something to the server before: likes and a dislike, of a new
-item, too. Three items came after training. Seven of ten items are drawn from the first 50 of the user's list, the others
-from all.
+item, too. Three items came after training. Seven of ten items are drawn from the first 50 of the user's list, the
+others from all.
 
 The service is asked why the item stands where it stands. Then the whole list is asked for: the place must be the
 promised one. Each item of the history that was named is hidden, as a user hides it, the whole list asked for again, and
