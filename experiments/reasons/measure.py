@@ -113,7 +113,7 @@ class Cases:
             got.append(place_in(await self.list_of(user, model), item))
             await self.service.accounts.take_back(user, event.number)
         steered = (await self.service.accounts.person(user)).steering is not None
-        if steered and why.place is not None:
+        if steered:
             promised.append(("without edits", why.without_edits))
             got.append(place_in(plain, item))
         self.profiles.erase(user)

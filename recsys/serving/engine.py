@@ -51,13 +51,15 @@ class Engine(Ranking):
                 history, what edits do held fixed.
         """
         person, one = wish.person, np.array([item])
+        free = self.place(_unedited(wish), item, fresh) if person.steering is not None else None
         if item in closed([wish], fresh, (1, len(self.dataset.items) + len(fresh))).indices:
-            return Why(None, False, (), None, (closed_reason(item, person.steering),))
-        score, place = self.scores([person], fresh)[0, one], self.place(wish, item, fresh)
-        reasons = self._because(wish, one, score, self.places(wish, one, fresh), fresh)[0]
+            return Why(None, False, (), free, (closed_reason(item, person.steering),))
+        score, now = self.scores([person], fresh)[0, one], self.places(wish, one, fresh)
+        place = self.place(wish, item, fresh) if wish.diversity else int(now[0])
         if wish.diversity and place is not None:
-            line = self.answer([replace(wish, reasons=True)], fresh)[0][place - 1]
-            reasons = line.reasons
+            reasons = self.answer([replace(wish, reasons=True)], fresh)[0][place - 1].reasons
+        else:
+            reasons = self._because(wish, one, score, now, fresh)[0]
         shorter = shorter or person.without
         without = tuple(
             Counterfactual(
@@ -65,7 +67,6 @@ class Engine(Ranking):
             )
             for source, share in self._strongest(person, item, score, fresh)
         )
-        free = self.place(_unedited(wish), item, fresh) if person.steering is not None else None
         return Why(place, self._exact_for(wish, item), without, free, reasons)
 
     def similar(self, item: int, k: int, fresh: FreshItems) -> list[tuple[int, float]]:

@@ -63,7 +63,7 @@ class Why:
             diversity, no index, no trained vector of the user, and it is not new. Then shares are parts of the score.
             Places are always those of the lists that would be given.
         without: the strongest of what was taken, left out in turn.
-        without_edits: where it would stand if the profile were not edited; none: it is not.
+        without_edits: where it would stand if the profile were not edited; none: it is not edited, or in no place.
         reasons: in words.
     """
 

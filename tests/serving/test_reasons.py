@@ -124,7 +124,7 @@ def test_what_is_promised_is_what_the_list_without_it_gives(config: dict, world:
             )  # fmt: skip
             assert one.place == place_in(listed(engine, replace(wish, person=shorter), fresh), item_id)
             promises += 1
-        if wish.person.steering is not None and why.reasons[0].kind != "closed":
+        if wish.person.steering is not None:
             unedited = replace(wish, person=replace(wish.person, steering=None))
             assert why.without_edits == place_in(listed(engine, unedited, fresh), item_id)
         plain = wish.person.steering is None and not wish.diversity and item < world.train.n_items
@@ -207,7 +207,8 @@ def test_what_an_edit_forbids_stands_nowhere_and_says_by_what(ease: Engine, worl
     never = np.array([2, 6])
     edited = replace(one, steering=Steering(np.zeros(n, np.float32), never, bans={"genre:Horror": never}))
     why = ease.why(Wish(edited), 2, FreshItems(n))
-    assert (why.place, why.exact, why.without, why.without_edits) == (None, False, (), None)
+    was = ease.why(Wish(one), 2, FreshItems(n)).place
+    assert (why.place, why.exact, why.without, why.without_edits) == (None, False, (), was)
     assert [(one.text, one.kind) for one in why.reasons] == [("not shown: you forbid genre:Horror", "closed")]
     filtered = ease.why(Wish(one, allowed=np.arange(n) != 2), 2, FreshItems(n))
     assert (filtered.place, filtered.reasons[0].kind) == (None, "closed")
@@ -277,6 +278,18 @@ def test_diversity_says_what_it_chose_over_what(ease: Engine, world) -> None:
             assert told == [f"diversity moves it from {was} to {place}"]
         above.append(line.item_id)
     assert moved > 2
+
+
+def test_where_an_index_answers_nothing_is_exact(ease: Engine, world) -> None:
+    class Index:
+        def takes(self, person: Person, filtered: bool) -> bool:
+            return not filtered
+
+    one, fresh = person(world, 1), FreshItems(world.train.n_items)
+    engine = Engine("it", "key", ease.recommender, ease.vectors, Index())
+    assert not engine.why(Wish(one), 2, fresh).exact
+    assert engine.why(Wish(one, allowed=np.ones(world.train.n_items, dtype=bool)), 2, fresh).exact
+    assert ease.why(Wish(one), 2, fresh).exact
 
 
 def test_whoever_a_ranker_does_not_know_is_told_that_the_list_is_popular(ease: Engine, world) -> None:

@@ -175,7 +175,9 @@ class WhyBody(BaseModel):
     place: int | None = Field(description="In that list; null: it is left out, or beyond the end of a diverse list.")
     exact: bool = Field(description="The score is a sum over what was taken and disliked, and alone places the item.")
     without: list[CounterfactualBody]
-    without_edits: int | None = Field(description="Its place if the profile were not edited; null: it is not.")
+    without_edits: int | None = Field(
+        description="Its place if the profile were not edited; null: it is not, or in no place."
+    )
     reasons: list[ReasonBody]
 
 

@@ -54,8 +54,7 @@ async function why() {
 
 function reasons(told) {
   const edited = told.without_edits !== null && told.without_edits !== told.place;
-  const parts = [told.place === null ? h("p", { class: "standing" }, "Not in this list.")
-    : h("p", { class: "standing" }, "Number ", h("b", {}, told.place.toLocaleString("en")), " of this list", edited ? [", without your edits number ", h("b", {}, told.without_edits.toLocaleString("en"))] : "", ".")];
+  const parts = [h("p", { class: "standing" }, ...(told.place === null ? ["Not in this list"] : ["Number ", h("b", {}, told.place.toLocaleString("en")), " of this list"]), edited ? [", without your edits number ", h("b", {}, told.without_edits.toLocaleString("en"))] : "", ".")];
   const first = told.reasons.filter((one) => PLACED.has(one.kind));
   if (first.length) parts.push(h("ul", { class: "reasons" }, first.map((one) => text(one.text, "li"))));
   if (told.without.length) parts.push(h("ul", { class: "without" }, told.without.map((one) => without(one, told.place))));
