@@ -113,7 +113,8 @@ class Engine(Ranking):
 
     def _account(self, person: Person, fresh: FreshItems, scale: np.ndarray | None = None) -> Account:
         disliked = person.disliked if self._takes_off else None
-        return Account(person.sources, disliked, scale, lambda item: self._named(item, fresh))
+        named = None if person.sources is None else lambda item: self._named(item, fresh)  # all are trained items
+        return Account(person.sources, disliked, scale, named)
 
     def _new(self, item: int, fresh: FreshItems) -> Reason:
         return new_reason(fresh.items[item - fresh.n_items], self.stretch, lambda one: self.dataset.all_titles[one])

@@ -92,6 +92,7 @@ class Reasons:
     def __init__(self, dataset: Dataset, ranker: Ranker, known: Interactions) -> None:
         self.dataset, self.ranker, self.known = dataset, ranker, known
         self._explains, self._embeds = isinstance(ranker, Explains), isinstance(ranker, HasEmbeddings)
+        self._sums, self._picky = isinstance(ranker, AddsUp), isinstance(ranker, ScoresSome)  # slow to find out
 
     def of(self, query: Query, items: np.ndarray, account: Account | None = None) -> list[tuple[Reason, ...]]:
         """Return what speaks most for each of ``items``, trained ones (the query holds one user).
@@ -115,7 +116,7 @@ class Reasons:
 
     def parts(self, query: Query, items: np.ndarray, account: Account) -> Parts:
         """Return what history and dislikes bring to ``items``, by a ranker that explains itself."""
-        whole = isinstance(self.ranker, AddsUp) and self.ranker.adds_up(query)
+        whole = self._sums and self.ranker.adds_up(query)
         history, brought = query.histories[0], self._contributions(query, items)
         sources, brought = _grouped(history, account.sources, brought, np.add)
         disliked = account.disliked if whole and account.disliked is not None else history[:0]
@@ -127,7 +128,7 @@ class Reasons:
 
     def answers(self, query: Query) -> bool:
         """Return whether the ranker scores the only query; where it does not, what is popular is listed."""
-        return not isinstance(self.ranker, ScoresSome) or bool(self.ranker.can_score(query)[0])
+        return not self._picky or bool(self.ranker.can_score(query)[0])
 
     def _by_parts(self, parts: Parts, account: Account) -> list[tuple[Reason, ...]]:
         if not parts.whole:
@@ -154,20 +155,19 @@ class Reasons:
         """Return reasons for each row of ``parts``, ``[n, len(sources)]``: the items with the largest."""
         order = np.argsort(-parts, axis=1, kind="stable")[:, :N_REASONS]
         values, numbers = parts[np.arange(len(parts))[:, None], order].tolist(), sources[order].tolist()
-        names = {number: self._named(number, account) for row in numbers for number in row}
+        ids, titles = self.dataset.items.texts, self.dataset.all_titles
+        if account.named is not None:
+            names = {number: account.named(number) for row in numbers for number in row}
+            ids, titles = ({number: name[part] for number, name in names.items()} for part in (0, 1))
         if not shares:
             return [
-                tuple([
-                    Reason(f"{word} {names[one][1]}", names[one][0], None, "near")
-                    for one, part in zip(row, own, strict=True) if part > 0
-                ])
+                tuple([Reason(f"{word} {titles[i]}", ids[i], None, "near")
+                       for i, part in zip(row, own, strict=True) if part > 0])
                 for row, own in zip(numbers, values, strict=True)
             ]  # fmt: skip
         return [
-            tuple([
-                Reason(f"{word} {names[one][1]} ({part:.0%})", names[one][0], part)
-                for one, part in zip(row, own, strict=True) if part > 0
-            ])
+            tuple([Reason(f"{word} {titles[i]} ({part:.0%})", ids[i], part)
+                   for i, part in zip(row, own, strict=True) if part > 0])
             for row, own in zip(numbers, values, strict=True)
         ]  # fmt: skip
 
