@@ -69,7 +69,7 @@ async def _story(service: Service, likes: Sequence[str], new: Mapping[str, Any],
         await service.accounts.record(Event(SOMEBODY, item, "like"))
         rows.append([f"liking {title}", await _titles(service, k)])
     service.items.add(NewItem("new", new["title"], new["text"], tuple(new["attributes"]), None, {}))
-    place = (await service.why(SOMEBODY, "new")).place
+    place = (await service.why(Wanted(SOMEBODY), "new")).place
     n = service.items.offered.n
     rows.append([f"a new item: {new['title']}", f"It stands at place {place} of {n:,}: {new['text']}"])
     return rows

@@ -18,7 +18,8 @@ from recsys.describing import encoded
 from recsys.items import make_encoder
 from recsys.profiles.builder import ProfileBuilder, ProfileSettings, code_hash
 from recsys.profiles.concepts import ItemWorld
-from recsys.profiles.edits import Edit, apply, merge, near_concepts
+from recsys.profiles.edit_names import Names, near_concepts
+from recsys.profiles.edits import Edit, apply, merge
 from recsys.profiles.history import History
 from recsys.profiles.matching import SAID, Matcher
 from recsys.profiles.schema import UserProfile
@@ -96,7 +97,11 @@ class Profiling:
         Raises:
             DataError: no such user.
         """
-        return self.builder.build(self.history(user_id), user_id=user_id)
+        return self.built_from(user_id, self.history(user_id))
+
+    def built_from(self, user_id: str, history: History) -> UserProfile:
+        """Return the profile that a history of a user gives."""
+        return self.builder.build(history, user_id=user_id)
 
     def history(self, user_id: str) -> History:
         """Return what a user took, as far as profiles rest on it: train alone.
@@ -122,13 +127,17 @@ class Profiling:
 
     def current(self, user_id: str) -> Current:
         """Return a user's profile: as it is kept; where data or builder changed since, built anew with its edits."""
-        built, kept = self.built(user_id), self.store.get(user_id)
+        return self.current_from(user_id, self.history(user_id))
+
+    def current_from(self, user_id: str, history: History) -> Current:
+        """Return the profile that a history of a user gives, with the edits that are kept."""
+        built, kept = self.built_from(user_id, history), self.store.get(user_id)
         if kept is None:
             return Current(built, built)
         if _same_build(kept.profile, built):
             return Current(kept.profile, built, kept.version, fresh=False)
         merged = merge(built, kept.profile, self._removed(user_id, kept.version))
-        return Current(self.builder.retold(merged, built, self.history(user_id)), built, kept.version)
+        return Current(self.builder.retold(merged, built, history), built, kept.version)
 
     def edit(self, current: Current, texts: Sequence[str]) -> Edited:
         """Make edits, each a version; of a newcomer nothing is kept.
@@ -138,10 +147,11 @@ class Profiling:
             StaleProfileError: somebody else edited the profile since it was read.
         """
         edits = [Edit.parse(text) for text in texts]
+        names = Names(self.matcher.concepts, self.matcher.attributes, self.matcher.finds)
         steps, notes = [current.profile], []
         history = current.history if current.profile.user_id is None else self.history(current.profile.user_id)
         for edit in edits:
-            changed = apply(steps[-1], edit, self.matcher.concepts, finds=self.matcher.finds)
+            changed = apply(steps[-1], edit, names)
             steps.append(self.builder.retold(changed, current.built, history))
             notes += self._notes(edit, steps[-2], steps[-1])
         version = current.version

@@ -11,10 +11,12 @@ import numpy as np
 from recsys.core.fingerprint import fingerprint
 from recsys.profiles.history import History
 from recsys.profiles.schema import UserProfile
-from recsys.profiles.steering import Edited, Steered
+from recsys.profiles.steering import Edited, Steered, named
 from recsys.profiles.store import ProfileStore, StaleProfileError
 from recsys.profiling import Current, Profiling
-from recsys.serving.people import People, Steering, verdicts
+from recsys.serving.people import People, verdicts
+from recsys.serving.person import Steering
+from recsys.serving.state.store import Event
 from recsys.workflow import Workflow
 
 NEWCOMER = -1
@@ -33,18 +35,23 @@ class ServedProfiles(Profiling):
         self.people: People | None = None  # set when there is one: each knows the other
         self._lock = threading.RLock()  # the builder keeps what it has worked out
 
-    def history(self, user_id: str) -> History:
-        """Return what a user took in train, less what was said of it since, and what was liked since as the newest."""
+    def history(self, user_id: str, hidden: Sequence[str] = ()) -> History:
+        """Return what a user took in train, less what was said of it since, and what was liked since as the newest.
+
+        Args:
+            user_id: of the user.
+            hidden: ids of items that are taken as if the user had just hidden them.
+        """
         assert self.people is not None
-        row, said = self.people.row(user_id), verdicts(self.people.state.events(user_id))
+        events = [*self.people.state.events(user_id), *(Event(user_id, item, "hide") for item in hidden)]
+        row, said = self.people.row(user_id), verdicts(events)
         before = self.builder.history(row) if row >= 0 else History.of([], len(self.dataset.items))
         kept = ~np.isin(before.items, self.dataset.items.index(said))
         liked = self.dataset.items.index(item for item, word in said.items() if word == "like")
         return _joined(before, kept, liked[liked >= 0], len(self.dataset.items))
 
-    def built(self, user_id: str) -> UserProfile:
+    def built_from(self, user_id: str, history: History) -> UserProfile:
         with self._lock:
-            history = self.history(user_id)
             profile = self.builder.build(history, user_id=user_id)
             data = fingerprint([profile.origin.data, history.items.tolist()])[:16]  # built anew when more was said
             return profile.model_copy(update={"origin": profile.origin.model_copy(update={"data": data})})
@@ -88,15 +95,19 @@ class ServedProfiles(Profiling):
         """Return what is kept of a user."""
         return self.store.export(user_id)
 
-    def steering(self, user_id: str) -> Steering | None:
-        """Return what a user's edits do to lists."""
+    def steering(self, user_id: str, hidden: Sequence[str] = ()) -> Steering | None:
+        """Return what a user's edits do to lists (``hidden``: see ``history``)."""
         if self.store.get(user_id) is None:
             return None
         with self._lock:
-            current = self.current(user_id)
-            steered = Steered(_Silent(), {NEWCOMER: Edited(current.built, current.profile)}, self.matcher)
+            current = self.current_from(user_id, self.history(user_id, hidden))
+            edited = Edited(current.built, current.profile)
+            steered = Steered(_Silent(), {NEWCOMER: edited}, self.matcher)
             moved, never = steered.moved(NEWCOMER), steered.banned(NEWCOMER)
-        return Steering(moved, never) if moved.any() or len(never) else None
+            bans = {named(key): np.flatnonzero(self.matcher.meant([key])) for key in edited.forbidden}
+        if not moved.any() and not len(never):
+            return None
+        return Steering(moved, never, *steered.apart(NEWCOMER), bans)
 
 
 class _Silent:

@@ -116,6 +116,37 @@ def test_localhost_is_bound_as_far_as_there_is_one() -> None:
         assert doors
 
 
+def test_edits_are_reasons_and_without_a_title_it_stands_where_hiding_it_takes_it(root: Path) -> None:
+    host = Host(workflow(root, "ease"), Hosting(visuals=False, state=str(root / "why.sqlite")))
+    service, wanted = host.service(), Wanted("23", k=1700)
+
+    async def listed() -> list[str]:
+        return [one.item_id for one in (await service.recommend(wanted)).lines]
+
+    async def story() -> None:
+        before = await listed()
+        host.profiles.edit_as("23", ["add talking dogs", "lower genre:Drama", "raise genre:Western"], None)
+        service.people.forget("23")
+        now = await listed()
+        item = next(one for one in now[:20] if before.index(one) > now.index(one) + 5)
+        why = await service.why(wanted, item)
+        assert (why.place, why.without_edits) == (now.index(item) + 1, before.index(item) + 1)
+        assert not why.exact
+        assert why.reasons[0].kind == "edit"
+        assert f"from {why.without_edits} to {why.place}" in why.reasons[0].text
+        assert sum(max(one.share, 0) for one in why.reasons) <= 1 + 1e-6
+        assert len(why.without) == 5
+        for one in why.without:  # the profile is built anew then, and what edits add changes with it
+            event = await service.accounts.record(Event("23", one.item_id, "hide"))
+            assert one.place == (await listed()).index(item) + 1
+            await service.accounts.take_back("23", event.number)
+
+    asyncio.run(story())
+    host.profiles.erase("23")
+    service.close()
+    host.release()
+
+
 def test_profiles_follow_what_was_said_and_lists_follow_profiles(root: Path) -> None:
     host = Host(workflow(root), Hosting(visuals=False, state=str(root / "own.sqlite")))
     service, profiles = host.service(), host.profiles

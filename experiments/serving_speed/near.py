@@ -24,7 +24,7 @@ from recsys.core.values import Query
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItems
 from recsys.serving.index import ASKED, ItemIndex, gated
-from recsys.serving.people import Person
+from recsys.serving.person import Person
 from recsys.serving.recommender import Recommender
 from recsys.serving.shortlist import Shortlist
 from recsys.serving.wishes import Wish

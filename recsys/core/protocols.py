@@ -124,7 +124,19 @@ class Explains(Protocol):
     """Can say what in the history carried a score."""
 
     def contributions(self, query: Query, item_idx: int) -> np.ndarray:
-        """Return one number a history item of the only query; for linear rankers they sum to the score."""
+        """Return one number a history item of the only query, float32 ``[len(history)]``."""
+        ...
+
+
+@runtime_checkable
+class AddsUp(Explains, Protocol):
+    """Explains scores by numbers that sum to them, so that each is a share of the score."""
+
+    def adds_up(self, query: Query) -> bool:
+        """Return whether ``contributions`` of the only query sum to its scores.
+
+        A ranker with trained user vectors says so of newcomers alone: a trained vector is no sum over the history.
+        """
         ...
 
 

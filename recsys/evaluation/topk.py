@@ -89,6 +89,27 @@ def top_k(
     return items, values
 
 
+def places(scores: np.ndarray, items: np.ndarray, closed: np.ndarray) -> np.ndarray:
+    """Return where items stand in the list of all that is not closed, as ``top_k`` orders it.
+
+    Args:
+        scores: of one person, float32 ``[n_items]``.
+        items: that are asked for, numbers, ``[n]``.
+        closed: numbers of the items that the list leaves out; they need not be unique.
+
+    Returns:
+        int64 ``[n]``, from 1; 0 for an item that is closed itself.
+    """
+    order, may = tie_order(len(scores)), np.ones(len(scores), dtype=bool)
+    may[closed] = False
+    found = np.zeros(len(items), dtype=np.int64)
+    for row, item in enumerate(items.tolist()):
+        if may[item]:
+            ahead = (scores > scores[item]) | ((scores == scores[item]) & (order < order[item]))
+            found[row] = 1 + np.count_nonzero(ahead & may)
+    return found
+
+
 def _refuse_non_finite(block: np.ndarray, name: str) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(block.sum()):  # a NaN or an infinity never leaves a sum again: one cheap pass

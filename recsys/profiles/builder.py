@@ -21,6 +21,7 @@ from recsys.profiles import CONCEPT_SOURCES
 from recsys.profiles.changes import shifts
 from recsys.profiles.concepts import Concept, Concepts, ItemWorld
 from recsys.profiles.contrast import Contrast, Contrasts, ContrastSettings
+from recsys.profiles.edit_names import Names
 from recsys.profiles.edits import statement_id
 from recsys.profiles.history import History
 from recsys.profiles.interests import (
@@ -32,7 +33,6 @@ from recsys.profiles.interests import (
     named_apart,
 )
 from recsys.profiles.looks import Looks
-from recsys.profiles.matching import SAID
 from recsys.profiles.naming import clean_title, joined, of_different_series, spoken_title
 from recsys.profiles.schema import Change, Evidence, Interest, Origin, Statement, UserProfile, VisualTaste
 from recsys.profiles.telling import (
@@ -46,8 +46,8 @@ from recsys.profiles.telling import (
 )
 
 CODE = (  # what profiles are made by; the sources of concepts come on top
-    "builder", "changes", "colours", "concepts", "contrast", "edits", "history", "interests", "looks", "matching",
-    "naming", "schema", "space", "statistics", "stopwords", "telling",
+    "builder", "changes", "colours", "concepts", "contrast", "edit_names", "edits", "history", "interests", "looks",
+    "matching", "naming", "schema", "space", "statistics", "stopwords", "telling",
 )  # fmt: skip
 
 
@@ -192,8 +192,7 @@ class ProfileBuilder:
 
     def _named(self, concept: str) -> str:
         """Return how a sentence names a concept, or what was said in free words."""
-        column = self.concepts.place.get(concept)
-        return concept.removeprefix(SAID) if column is None else self.concepts.all[column].phrase
+        return Names(self.concepts).phrase(concept)
 
     def _likes_in_order(self, contrasts: Sequence[Contrast]) -> list[Contrast]:
         """Return the likes, what has a word of its own first."""

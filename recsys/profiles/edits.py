@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Collection
 from typing import Literal, get_args
 
 from pydantic import Field
 
 from recsys.core.errors import DataError, did_you_mean
-from recsys.profiles.concepts import Concept, Concepts
-from recsys.profiles.matching import SAID, content_words
+from recsys.items.attributes import attribute_key
+from recsys.profiles.concepts import Concepts
+from recsys.profiles.edit_names import Names, find_concept
+from recsys.profiles.matching import SAID
 from recsys.profiles.schema import Interest, Model, Polarity, Statement, UserProfile
 
 Action = Literal["add", "dislike", "remove", "reweight", "raise", "lower", "lock", "unlock", "forbid", "allow"]
@@ -22,16 +24,17 @@ OF_AN_INTEREST = 3  # how many of its concepts an edit of an interest moves
 ADDED = 0.5  # weight of what a person adds, unless told
 LONGEST = 200  # characters of what a person says
 AGAINST = ("no ", "not ", "without ", "less ", "never ", "don't ", "dont ", "nothing ")  # begins what is no wish
+ATTRIBUTE = re.compile(r"[^\W\d][^\s:]*:\S")  # the name of an attribute, not words: genre:Drama, Cat.:Drama
 EXAMPLES = "Such as: raise genre:Drama; add films about space; reweight ID 0.8; forbid genre:Horror"
 
 
 class Edit(Model):
     """One change.
 
-    ``add`` and ``dislike`` take a concept's key or name, or free words. ``raise`` and ``lower`` want more, or less, of
-    a thing in lists; ``forbid`` never to see it. These three take statements and concepts, the first two also an
-    interest by its name. ``allow`` takes a ``forbid`` back; like ``remove``, ``reweight``, ``lock`` and ``unlock`` it
-    takes a statement, by its id or concept.
+    ``add`` and ``dislike`` take a concept's key or name, any attribute that filters know, or free words. ``raise`` and
+    ``lower`` want more, or less, of a thing in lists; ``forbid`` never to see it. These three take statements, too, the
+    first two also an interest by its name. ``allow`` takes a ``forbid`` back; like ``remove``, ``reweight``, ``lock``
+    and ``unlock`` it takes a statement, by its id or concept.
     """
 
     action: Action
@@ -69,9 +72,7 @@ class Edit(Model):
         return cls(action=action, target=target, weight=weight)
 
 
-def apply(
-    profile: UserProfile, edit: Edit, concepts: Concepts, *, finds: Callable[[str], bool] | None = None
-) -> UserProfile:
+def apply(profile: UserProfile, edit: Edit, names: Concepts | Names) -> UserProfile:
     """Return the profile with the edit made.
 
     What a person changed is locked, so that it stays when the profile is built anew.
@@ -79,12 +80,12 @@ def apply(
     Args:
         profile: left as it is.
         edit: the change.
-        concepts: what names may mean.
-        finds: says whether free words mean any item (``Matcher.finds``); words that mean none are then refused.
+        names: what may be named.
 
     Raises:
-        DataError: no such statement or concept (the nearest is named), or a weight outside of 0 to 1.
+        DataError: no such statement, concept or attribute (the nearest is named), or a weight outside of 0 to 1.
     """
+    names = names if isinstance(names, Names) else Names(names)
     if edit.weight is not None and not (math.isfinite(edit.weight) and 0 <= edit.weight <= 1):
         raise DataError(f"edit {str(edit)!r}", f"the weight is {edit.weight:g}", "Give one from 0 (not at all) to 1.")
     if edit.action == "remove":
@@ -97,15 +98,15 @@ def apply(
         return profile.replacing(_known(profile, edit).model_copy(update={"locked": edit.action == "lock"}))
     if edit.action == "allow":
         return _allowed(profile, _known(profile, edit))
-    parts = _parts(profile, edit, concepts)
+    parts = _parts(profile, edit, names)
     if edit.action in ("add", "dislike"):
-        return profile.replacing(_added(profile, edit, concepts, finds))
+        return profile.replacing(_added(profile, edit, names))
     if edit.action == "forbid":
-        statement = _old_or_fresh(profile, edit, concepts, finds)
+        statement = _old_or_fresh(profile, edit, names)
         return profile.replacing(statement.model_copy(update={"forbidden": True, "locked": True}))
     for one in parts:
-        statement = _old_or_fresh(profile, one, concepts, finds)
-        profile = profile.replacing(_moved(statement, STEP if edit.action == "raise" else -STEP, concepts))
+        statement = _old_or_fresh(profile, one, names)
+        profile = profile.replacing(_moved(statement, STEP if edit.action == "raise" else -STEP, names))
     return profile
 
 
@@ -134,35 +135,12 @@ def find_statement(profile: UserProfile, name: str) -> Statement | None:
     )
 
 
-def find_concept(words: str, concepts: Concepts) -> Concept | None:
-    """Return the concept whose key, value or phrase these words are, but for case, plural and words like "films"."""
-    if words in concepts.place:
-        return concepts.all[concepts.place[words]]
-    low, plain = words.casefold(), content_words(words)
-    by_key = (one for one in concepts.all if one.key.casefold() == low)
-    by_name = (one for one in concepts.all if plain and plain in _names(one))
-    return next(by_key, None) or next(by_name, None)
-
-
-def near_concepts(words: str, concepts: Concepts, n: int = 3) -> list[str]:
-    """Return the keys of the concepts whose names come nearest, nearest first; none where nothing comes near."""
-    names = {" ".join(name): one.key for one in reversed(concepts.all) for name in _names(one)}
-    names |= {one.key.casefold(): one.key for one in concepts.all}
-    plain = [" ".join(content_words(words)), words.casefold()]
-    close = [name for text in plain for name in difflib.get_close_matches(text, names, n=n, cutoff=0.7)]
-    return list(dict.fromkeys(names[name] for name in close))[:n]
-
-
 def statement_id(concept: str) -> str:
     """Return the id of what a person says of a concept that has no statement: the same for the same concept."""
     return "u" + hashlib.sha256(concept.encode()).hexdigest()[:7]
 
 
 # -- how -----------------------------------------------------------------------------------------------------
-
-
-def _names(concept: Concept) -> list[list[str]]:
-    return [content_words(concept.key.partition(":")[2]), content_words(concept.phrase)]
 
 
 def _known(profile: UserProfile, edit: Edit) -> Statement:
@@ -174,40 +152,46 @@ def _known(profile: UserProfile, edit: Edit) -> Statement:
     return found
 
 
-def _meant(edit: Edit, concepts: Concepts, finds: Callable[[str], bool] | None) -> tuple[str, str]:
+def _meant(edit: Edit, names: Names) -> tuple[str, str]:
     """Return the key of what the edit names, and words for it."""
-    concept = find_concept(edit.target, concepts)
+    concept = find_concept(edit.target, names.concepts)
     if concept is not None:
         return concept.key, concept.phrase
-    near = near_concepts(edit.target, concepts)
+    attribute = names.attributes.get(attribute_key(edit.target))
+    if attribute is not None:
+        return attribute.name, names.phrase(attribute.name)
+    near = names.near(edit.target)
     nearest = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Say it in words of titles and texts."
-    kind, colon, _ = edit.target.partition(":")
-    if colon and any(one.key.startswith(f"{kind}:") for one in concepts.all):
+    kind = edit.target.partition(":")[0]
+    if kind != edit.target and names.has_kind(kind):
         raise DataError(f"concept {edit.target!r}", f"there is no such {kind}", nearest)
+    if ATTRIBUTE.match(edit.target):
+        remedy = f"{nearest} Free words have no colon."
+        raise DataError(f"edit {str(edit)!r}", f"no item has the attribute {edit.target!r}", remedy)
     if edit.target.casefold().startswith(AGAINST):
         rest = edit.target.partition(" ")[2]
         remedy = f"Write: dislike {rest}, or forbid {rest}"
         raise DataError(f"edit {str(edit)!r}", "says what is not wanted", remedy)
-    if finds is not None and not finds(edit.target):
+    if names.finds is not None and not names.finds(edit.target):
         raise DataError(f"edit {str(edit)!r}", "no item is like that", nearest)
     return SAID + edit.target, edit.target
 
 
-def _interest(profile: UserProfile, edit: Edit, concepts: Concepts) -> Interest | None:
+def _interest(profile: UserProfile, edit: Edit, names: Names) -> Interest | None:
     """Return the interest of that name, where no statement or concept has it."""
-    if find_statement(profile, edit.target) is not None or find_concept(edit.target, concepts) is not None:
+    if find_statement(profile, edit.target) is not None or find_concept(edit.target, names.concepts) is not None:
         return None
     low = edit.target.casefold()
     return next((one for one in profile.interests if one.name.casefold() == low and one.concepts), None)
 
 
-def _parts(profile: UserProfile, edit: Edit, concepts: Concepts) -> list[Edit]:
+def _parts(profile: UserProfile, edit: Edit, names: Names) -> list[Edit]:
     """Return the edit; for an interest, by its name, one of each of the concepts that it is most about.
 
     Raises:
         DataError: an interest is to be forbidden or added: it is no one thing.
     """
-    interest = _interest(profile, edit, concepts)
+    interest = _interest(profile, edit, names)
     if interest is None:
         return [edit]
     if edit.action not in ("raise", "lower"):
@@ -216,14 +200,12 @@ def _parts(profile: UserProfile, edit: Edit, concepts: Concepts) -> list[Edit]:
     return [edit.model_copy(update={"target": key}) for key in interest.concepts[:OF_AN_INTEREST]]
 
 
-def _old_or_fresh(
-    profile: UserProfile, edit: Edit, concepts: Concepts, finds: Callable[[str], bool] | None
-) -> Statement:
+def _old_or_fresh(profile: UserProfile, edit: Edit, names: Names) -> Statement:
     """Return the statement of what the edit names; a new one counts nothing yet."""
     found = find_statement(profile, edit.target)
     if found is not None:
         return found
-    key, phrase = _meant(edit, concepts, finds)
+    key, phrase = _meant(edit, names)
     polarity: Polarity = "like" if edit.action == "raise" else "dislike"
     return find_statement(profile, key) or _stated(key, phrase, polarity, 0.0)
 
@@ -236,9 +218,9 @@ def _stated(key: str, phrase: str, polarity: Polarity, weight: float) -> Stateme
     )  # fmt: skip
 
 
-def _added(profile: UserProfile, edit: Edit, concepts: Concepts, finds: Callable[[str], bool] | None) -> Statement:
+def _added(profile: UserProfile, edit: Edit, names: Names) -> Statement:
     """Return what was said; where the profile speaks of it already, the id stays, and evidence that agrees."""
-    key, phrase = _meant(edit, concepts, finds)
+    key, phrase = _meant(edit, names)
     polarity: Polarity = "dislike" if edit.action == "dislike" else "like"
     known = find_statement(profile, key)
     weight = ADDED if edit.weight is None else edit.weight
@@ -256,7 +238,7 @@ def _allowed(profile: UserProfile, statement: Statement) -> UserProfile:
     return profile.replacing(statement.model_copy(update={"forbidden": False}))
 
 
-def _moved(statement: Statement, step: float, concepts: Concepts) -> Statement:
+def _moved(statement: Statement, step: float, names: Names) -> Statement:
     """Return the statement with more, or less, of its thing wanted; on the way from like to dislike it stops at 0."""
     signed = statement.weight if statement.polarity == "like" else -statement.weight
     moved = round(min(max(signed + step, -1.0), 1.0), 6)
@@ -264,7 +246,5 @@ def _moved(statement: Statement, step: float, concepts: Concepts) -> Statement:
         moved = 0.0
     if not moved or (moved > 0) == (statement.polarity == "like"):
         return statement.model_copy(update={"weight": abs(moved), "locked": True})
-    column = concepts.place.get(statement.concept)
-    phrase = statement.concept.removeprefix(SAID) if column is None else concepts.all[column].phrase
-    turned = _stated(statement.concept, phrase, "like" if moved > 0 else "dislike", abs(moved))
+    turned = _stated(statement.concept, names.phrase(statement.concept), "like" if moved > 0 else "dislike", abs(moved))
     return turned.model_copy(update={"id": statement.id, "forbidden": statement.forbidden})

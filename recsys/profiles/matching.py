@@ -1,15 +1,17 @@
-"""Which items a statement means: those of its concept, or those that read like the words that somebody said."""
+"""Which items a statement means: those of its concept or attribute, or those that read like words in it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
+from recsys.items.attributes import Attribute, attribute_key, attributes_by_name
 from recsys.profiles.concepts import Concepts
 
 SAID = "said:"  # begins the key of a statement in free words
@@ -102,7 +104,7 @@ class Matcher:
 
     Attributes:
         concepts: those that profiles were built with.
-        table: one row an item in vocabulary order, with ``title`` and ``text``.
+        table: one row an item in vocabulary order, with ``title``, ``text`` and, where there are any, ``attributes``.
         vectors: text vectors of the items, ``[n_items, dim]``, a NaN row where there is none; needs ``encode``.
         encode: turns words into vectors of the same space, ``[n, dim]``; without it only words are compared.
     """
@@ -120,8 +122,16 @@ class Matcher:
                 self._said[key] = self._find(key.removeprefix(SAID))
             return self._said[key]
         result = np.zeros(len(self.table), dtype=np.float32)
-        result[self.concepts.items(key)] = 1.0
+        if key in self.concepts.place:
+            result[self.concepts.items(key)] = 1.0
+        elif (attribute := self.attributes.get(attribute_key(key))) is not None:
+            result[attribute.items] = 1.0
         return result
+
+    @cached_property
+    def attributes(self) -> dict[str, Attribute]:
+        """What items have by ``attribute_key``, also where it is too rare, too common or too odd to be a concept."""
+        return attributes_by_name(self.table)
 
     def finds(self, words: str) -> bool:
         """Return whether free words mean any item."""

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from recsys.core.errors import DataError
 from recsys.core.protocols import Scorer
 from recsys.core.values import Query, Vocabulary
-from recsys.profiles.matching import Matcher
+from recsys.profiles.matching import SAID, Matcher
 from recsys.profiles.schema import UserProfile
 from recsys.rankers.blending import rank_votes
 
@@ -33,6 +33,11 @@ def signed_weights(profiles: Sequence[UserProfile], keys: Sequence[str]) -> sp.c
                 values.append(one.weight if one.polarity == "like" else -one.weight)
     shape = (len(profiles), len(keys))
     return sp.csr_array((np.array(values, dtype=np.float32), (rows, columns)), shape=shape, dtype=np.float32)
+
+
+def named(key: str) -> str:
+    """Return how people name a concept: its key, or the words that somebody said."""
+    return key.removeprefix(SAID)
 
 
 def statement_keys(profiles: Sequence[UserProfile]) -> list[str]:
@@ -99,6 +104,18 @@ class Steered:
         if user_idx not in self._row:
             return np.zeros(self._columns.shape[1], dtype=np.float32)
         return self.dial * (self._pull[[self._row[user_idx]]] @ self._columns).toarray()[0]
+
+    def apart(self, user_idx: int) -> tuple[tuple[str, ...], sp.csr_array]:
+        """Return what each edited concept is wanted to be, and what that adds to the votes: ``moved`` in all.
+
+        Returns:
+            Labels such as ``more of genre:Drama``, and float32 ``[len(labels), n_items]``.
+        """
+        pull = self._pull[[self._row[user_idx]]]
+        labels = [f"{'more' if value > 0 else 'less'} of {named(self._keys[key])}"
+                  for key, value in zip(pull.indices, pull.data, strict=True)]  # fmt: skip
+        scale = sp.diags_array(self.dial * pull.data)
+        return tuple(labels), sp.csr_array(scale @ self._columns[pull.indices], dtype=np.float32)
 
     def because(self, user_idx: int, item: int) -> list[tuple[str, float]]:
         """Return the concepts whose edits move an item for a user, with what they add, the strongest first."""

@@ -95,6 +95,10 @@ class IALS:
         brought = np.linalg.solve(system, (1.0 + self.settings.alpha) * others[history].T)  # [dim, n_history]
         return np.where(first, others[item_idx] @ brought, 0.0).astype(np.float32)
 
+    def adds_up(self, query: Query) -> bool:
+        """Return whether contributions sum to the score: always, for nobody has a vector but the solved one."""
+        return True
+
     def contributions(self, query: Query, item_idx: int) -> np.ndarray:
         """Return the parts of one score, ``[len(history)]``."""
         return self.contributions_to(query, np.array([item_idx]))[0]

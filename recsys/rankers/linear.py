@@ -26,6 +26,10 @@ class LinearItemRanker:
             return _dense_product(history, self.weights)
         return np.asarray((history @ self.weights).toarray(), dtype=np.float32)
 
+    def adds_up(self, query: Query) -> bool:
+        """Return whether contributions sum to the score: always."""
+        return True
+
     def contributions(self, query: Query, item_idx: int) -> np.ndarray:
         """Return what each history item adds to the score of ``item_idx``; they sum to it (items count once)."""
         return self.contributions_to(query, np.array([item_idx]))[0]

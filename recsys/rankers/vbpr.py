@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from recsys.core.values import Histories, Interactions
+from recsys.core.values import Histories, Interactions, Query
 from recsys.rankers.multimodal import ContentModule, ContentRanker, xavier
 from recsys.rankers.vectors import VectorSettings
 
@@ -41,6 +41,10 @@ class VBPR(ContentRanker):
         vectors = super()._fold_in(histories)
         vectors[:, -1] = 1.0  # of the biases, which everybody gets
         return vectors
+
+    def adds_up(self, query: Query) -> bool:
+        """Return whether contributions sum to the score: only where no item has a bias."""
+        return super().adds_up(query) and not (self.settings.item_bias or self.settings.content_bias)
 
 
 class VBPRModule(ContentModule):

@@ -198,7 +198,7 @@ class VectorRanker:
 
         A folded-in user is nothing but the history, so the parts sum to the score (less the item's bias, where
         there is one). A trained user has an embedding of their own besides, which is nobody's part, and the
-        train items alone as neighbours.
+        train items alone as neighbours: for them the parts are those of the same history folded in (``adds_up``).
         """
         history = query.histories[0]
         first = np.zeros(len(history), dtype=bool)
@@ -207,6 +207,10 @@ class VectorRanker:
         if self.settings.similarity == "cosine":
             brought = brought / max(float(np.linalg.norm(brought.sum(axis=0))), 1e-12)
         return (self._arrays["item"][item_idx] @ brought.T).astype(np.float32)
+
+    def adds_up(self, query: Query) -> bool:
+        """Return whether contributions sum to the score: for newcomers, not for users with a trained vector."""
+        return bool(query.user_idx[0] < 0)
 
     def contributions(self, query: Query, item_idx: int) -> np.ndarray:
         """Return the parts of one score, ``[len(history)]``."""

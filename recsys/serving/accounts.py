@@ -8,7 +8,8 @@ from typing import Any
 import anyio.to_thread
 
 from recsys.serving.arrivals import Arrivals
-from recsys.serving.people import People, Person
+from recsys.serving.people import People
+from recsys.serving.person import Person
 from recsys.serving.state.store import Event, StateStore
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from recsys.core.errors import DataError, did_you_mean
 from recsys.core.values import Dataset, Interactions
+from recsys.items.attributes import attribute_key, attributes_by_name
 
 YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
 CONDITION = re.compile(r"^(?P<not>!)?(?P<kind>[^:<>=!]+?)\s*(?P<op>>=|<=|>|<|:|=)\s*(?P<value>.+)$")
@@ -131,12 +132,10 @@ class Catalogue:
 
     @cached_property
     def _attributes(self) -> dict[str, np.ndarray]:
-        rows = self.dataset.item_table.select("attributes").with_row_index("idx").explode("attributes").drop_nulls()
-        groups = rows.with_columns(rows["attributes"].str.to_lowercase()).group_by("attributes").agg("idx")
-        return {name: np.asarray(idx) for name, idx in groups.iter_rows()}
+        return {key: one.items for key, one in attributes_by_name(self.dataset.item_table).items()}
 
     def _having(self, text: str, kind: str, value: str) -> np.ndarray:
-        key = f"{kind}:{value.strip().lower()}"
+        key = attribute_key(f"{kind}:{value}")
         if key not in self._attributes:
             known = [name for name in self._attributes if name.startswith(f"{kind}:")] or list(self._attributes)
             raise DataError(

@@ -2,121 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-import scipy.sparse as sp
 
-from recsys.core.protocols import Explains, ScoresSome
-from recsys.core.values import Histories, Query
+from recsys.core.protocols import AddsUp, Explains
 from recsys.evaluation.topk import top_k
-from recsys.rankers.blending import rank_votes
+from recsys.serving.explaining import closed_reason, diversity_reasons, edit_reasons, edit_shares, new_reason
 from recsys.serving.fresh import FreshItems
-from recsys.serving.people import Person
-from recsys.serving.recommender import Reason, Recommender
-from recsys.serving.shortlist import Found, Shortlist
+from recsys.serving.person import Person
+from recsys.serving.ranking import Ranking, closed
+from recsys.serving.reasons import Account, Reason
 from recsys.serving.wishes import Counterfactual, Line, Why, Wish
 
-AGAINST = 0.5  # how much a disliked item takes away, beside what a liked one adds
-POOL = 5  # times the list's length: what diversity chooses from
 COUNTERFACTUALS = 5  # items of the history that are left out in turn
 
 
-class Engine:
-    """Answers for one ranker; it holds nothing that a request changes.
-
-    Args:
-        name: of the variant.
-        key: of the trained artifact.
-        recommender: the ranker with its data.
-        vectors: rows of length 1 that items are told apart by, for diversity, ``[n_items, dim]``; none: no diversity.
-        shortlist: finds the best items without scoring all of them, where it can; none: all lists are exact.
-
-    Attributes:
-        stretch: of new items' scores (``FreshItems.extended``).
-    """
-
-    def __init__(
-        self, name: str, key: str, recommender: Recommender, vectors: np.ndarray | None = None,
-        shortlist: Shortlist | None = None,
-    ) -> None:  # fmt: skip
-        self.name, self.key, self.recommender, self.vectors = name, key, recommender, vectors
-        self.shortlist, self.stretch = shortlist, 1.0
-        self.ranker, self.dataset = recommender.ranker, recommender.dataset
-        self._picky = isinstance(self.ranker, ScoresSome)
+class Engine(Ranking):
+    """Answers for one ranker, and says why."""
 
     def answer(self, wishes: Sequence[Wish], fresh: FreshItems) -> list[list[Line]]:
         """Return a list for each wish, best first; shorter where fewer items are left."""
         lists = []
-        for wish, (items, values) in zip(wishes, self._best(wishes, fresh), strict=True):
-            chosen = self._spread(items, wish) if wish.diversity else np.arange(len(items))[: wish.k]
-            lists.append(self._lines(items[chosen], values[chosen], wish, fresh))
+        for wish, (items, values) in zip(wishes, self.best(wishes, fresh), strict=True):
+            order = self.spread(items, wish)
+            shown, scores = items[order], values[order]
+            why: Sequence[tuple[Reason, ...]] = [()] * len(shown)
+            if wish.reasons:
+                why = self._because(wish, shown, scores, order + 1, fresh)
+                if wish.diversity:
+                    spread = diversity_reasons(items, order, lambda one: self._named(one, fresh)[1])
+                    why = [(*changed, *own) for changed, own in zip(spread, why, strict=True)]
+            lists.append(self._lines(shown, scores, why, fresh))
         return lists
 
-    def _best(self, wishes: Sequence[Wish], fresh: FreshItems) -> list[Found]:
-        """Return what each list is chosen from, best first, with scores: by the index whom it can answer."""
-        n = len(self.dataset.items) + len(fresh)
-        wanted = [min(one.k * (POOL if one.diversity else 1), n) for one in wishes]
-        short = self.shortlist
-        quick = [short is not None and short.takes(one.person, one.allowed is not None) for one in wishes]
-        found: list[Found | None] = [None] * len(wishes)
-        for which, find in ((True, self._near), (False, self._exact)):
-            places = [place for place, one in enumerate(quick) if one is which]
-            if places:
-                asked = [wishes[place] for place in places], [wanted[place] for place in places]
-                for place, best in zip(places, find(*asked, fresh), strict=True):
-                    found[place] = best
-        return found  # type: ignore[return-value]  # every wish is in one of the two
+    def why(self, wish: Wish, item: int, fresh: FreshItems, shorter: Callable[[int], Person] | None = None) -> Why:
+        """Return why an item stands where it stands in the list that is wished for, and where without what was taken.
 
-    def _exact(self, wishes: Sequence[Wish], wanted: Sequence[int], fresh: FreshItems) -> Iterator[Found]:
-        scores = self.scores([one.person for one in wishes], fresh)
-        items, values = top_k(scores, max(wanted), seen=_closed(wishes, fresh, scores.shape), name=self.name)
-        for row, width in enumerate(wanted):
-            count = int((items[row, :width] >= 0).sum())
-            yield items[row, :count], values[row, :count]
-
-    def _near(self, wishes: Sequence[Wish], wanted: Sequence[int], fresh: FreshItems) -> Iterator[Found]:
-        people = [one.person for one in wishes]
-        return self.shortlist.best(self._query(people), [one.seen for one in people], wanted, fresh, self.stretch)
-
-    def scores(self, people: Sequence[Person], fresh: FreshItems) -> np.ndarray:
-        """Return scores of all items for each person, float32 ``[n, n_items + n_fresh]``."""
-        query = self._query(people)
-        scores, able = self._scored(query)
-        if not (able.all() and all(len(one.history) for one in people)):
-            blank = query.undecided(scores) | ~able  # nothing to go on: what most people take
-            scores = np.where(blank[:, None], self.recommender.known.item_counts.astype(np.float32), scores)
-        scores = self._less_disliked(scores, people)
-        for row, one in enumerate(people):
-            if one.steering is not None:
-                if not scores.flags.writeable:
-                    scores = scores.copy()
-                votes = rank_votes(scores[row : row + 1], query.histories.take(np.array([row])).matrix())
-                scores[row] = votes[0] + one.steering.moved
-        return fresh.extended(scores, self.stretch)
-
-    def why(self, person: Person, item: int, fresh: FreshItems) -> Why:
-        """Return why an item stands where it stands for somebody, and where it would without items of the history.
+        All places are those of lists that this engine gives: the same scores, ties, filters, dislikes, edits and new
+        items. Only where an index answers, places are counted in the exact list.
 
         Args:
-            person: for whom.
+            wish: for whom, and which list; with diversity an item beyond its ``k`` has no place.
             item: number of an item that the person has not seen, new ones included.
             fresh: the new items.
+            shorter: the person without an item that was taken, by its number; by default the same person with a shorter
+                history, what edits do held fixed.
         """
-        exact = isinstance(self.ranker, Explains) and hasattr(self.ranker, "weights")
-        here = self._strongest(person, item)
-        shorter = [replace(person, history=person.history[person.history != one], row=-1) for one in here.tolist()]
-        scores = self.scores([person, *shorter], fresh)
-        scores[:, person.seen[person.seen < scores.shape[1]]] = -np.inf
-        scores[:, fresh.closed] = -np.inf
-        places = (scores > scores[:, [item]]).sum(axis=1) + 1
-        parts = self._shares(person, item, here) if exact and item < len(self.dataset.items) else [None] * len(here)
+        person, one = wish.person, np.array([item])
+        free = self.place(_unedited(wish), item, fresh) if person.steering is not None else None
+        if item in closed([wish], fresh, (1, len(self.dataset.items) + len(fresh))).indices:
+            return Why(None, False, (), free, (closed_reason(item, person.steering),))
+        score, now = self.scores([person], fresh)[0, one], self.places(wish, one, fresh)
+        place = self.place(wish, item, fresh) if wish.diversity else int(now[0])
+        if wish.diversity and place is not None:
+            reasons = self.answer([replace(wish, reasons=True)], fresh)[0][place - 1].reasons
+        else:
+            reasons = self._because(wish, one, score, now, fresh)[0]
+        shorter = shorter or person.without
         without = tuple(
-            Counterfactual(self.dataset.items[one], self.dataset.all_titles[one], share, int(place))
-            for one, share, place in zip(here.tolist(), parts, places[1:], strict=True)
+            Counterfactual(
+                *self._named(source, fresh), share, self.place(replace(wish, person=shorter(source)), item, fresh)
+            )
+            for source, share in self._strongest(person, item, score, fresh)
         )
-        return Why(int(places[0]), exact, without, self._reasons(person, np.array([item]), fresh)[0])
+        return Why(place, self._exact_for(wish, item), without, free, reasons)
 
     def similar(self, item: int, k: int, fresh: FreshItems) -> list[tuple[int, float]]:
         """Return the items that somebody who took nothing but ``item`` is given, with their scores."""
@@ -127,66 +78,10 @@ class Engine:
         pairs = zip(found[0].tolist(), values[0].tolist(), strict=True)
         return [(one, value) for one, value in pairs if one not in (-1, item)][:k]
 
-    # -- how -------------------------------------------------------------------------------------------------
-
-    def _query(self, people: Sequence[Person]) -> Query:
-        """Return who they are to the ranker: a trained user, or a history where that says more."""
-        n = len(self.dataset.items)
-        rows = np.array([one.row for one in people], dtype=np.int64)
-        rows = np.where((rows >= 0) & self.recommender.trained[np.maximum(rows, 0)], rows, -1)
-        changed = np.array([one.changed for one in people], dtype=bool)
-        query = Query(Histories.of([one.history for one in people], n), np.where(changed, -1, rows))
-        if self._picky and changed.any():  # it cannot fold in what was said since
-            rows = np.where(self.ranker.can_score(query), query.user_idx, rows)
-            return Query(query.histories, rows)
-        return query
-
-    def _scored(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores ``[n, n_items]``, and for whom the ranker could give any, bool ``[n]``."""
-        able = np.ones(len(query), dtype=bool)
-        if self._picky:
-            able = self.ranker.can_score(query)
-        if able.all():
-            return self.ranker.score(query), able
-        scores = np.zeros((len(query), len(self.dataset.items)), dtype=np.float32)
-        if able.any():
-            scores[able] = self.ranker.score(query.take(np.flatnonzero(able)))
-        return scores, able
-
-    def _less_disliked(self, scores: np.ndarray, people: Sequence[Person]) -> np.ndarray:
-        """Take off what disliked items would add, where scores are sums over histories."""
-        against = [row for row, one in enumerate(people) if len(one.disliked)]
-        if not against or not hasattr(self.ranker, "weights"):
-            return scores
-        lists = [people[row].disliked for row in against]
-        scores = np.array(scores, dtype=np.float32)
-        scores[against] -= AGAINST * self.ranker.score(Query.of_histories(lists, len(self.dataset.items)))
-        return scores
-
-    def _spread(self, items: np.ndarray, wish: Wish) -> np.ndarray:
-        """Return places of the chosen among candidates, best first (MMR: Carbonell & Goldstein, SIGIR 1998).
-
-        The next one has the largest ``(1 - d) * relevance - d * likeness``, where relevance falls from 1 to 0 along the
-        list and likeness is the largest cosine with those chosen before.
-        """
-        if self.vectors is None or not len(items):
-            return np.arange(len(items))[: wish.k]
-        rows = np.zeros((len(items), self.vectors.shape[1]), dtype=np.float32)
-        trained = items < len(self.vectors)
-        rows[trained] = self.vectors[items[trained]]
-        left = (1 - wish.diversity) * np.linspace(1, 0, len(items))  # of relevance; minus infinity once it is chosen
-        chosen: list[int] = []
-        likeness = np.zeros(len(items), dtype=np.float32)
-        for _ in range(min(wish.k, len(items))):
-            best = int((left - wish.diversity * likeness).argmax())
-            chosen.append(best)
-            left[best] = -np.inf
-            np.maximum(likeness, rows @ rows[best], out=likeness)
-        return np.array(chosen, dtype=np.int64)
-
-    def _lines(self, items: np.ndarray, values: np.ndarray, wish: Wish, fresh: FreshItems) -> list[Line]:
+    def _lines(
+        self, items: np.ndarray, values: np.ndarray, why: Sequence[tuple[Reason, ...]], fresh: FreshItems
+    ) -> list[Line]:
         n, data, ids = len(self.dataset.items), self.dataset, self.dataset.items.texts
-        why = self._reasons(wish.person, items, fresh) if wish.reasons else [()] * len(items)
         lines = []
         for item, value, because in zip(items.tolist(), values.tolist(), why, strict=True):
             if item < n:
@@ -196,50 +91,74 @@ class Engine:
                 lines.append(Line(new.item_id, new.title, value, new.attributes, because, fresh=True))
         return lines
 
-    def _reasons(self, person: Person, items: np.ndarray, fresh: FreshItems) -> list[tuple[Reason, ...]]:
-        n = len(self.dataset.items)
-        query = self._alone(person, person.row)
-        old = items[items < n]
-        told = iter(self.recommender.reasons_for(query, old) if len(old) else [])
-        return [next(told) if item < n else self._new(fresh.items[item - n]) for item in items.tolist()]
+    # -- why -------------------------------------------------------------------------------------------------
 
-    def _alone(self, person: Person, row: int = -1) -> Query:
-        """Return one person as a ranker sees them: by the history, and by their row where it is given."""
-        bounds = np.array([0, len(person.history)])
-        return Query(Histories(bounds, person.history, len(self.dataset.items)), np.array([row]))
+    def _because(
+        self, wish: Wish, items: np.ndarray, values: np.ndarray, now: np.ndarray, fresh: FreshItems
+    ) -> list[tuple[Reason, ...]]:
+        """Return the reasons of items with their scores and places, diversity aside."""
+        person, n, scale = wish.person, len(self.dataset.items), None
+        edits: Sequence[tuple[Reason, ...]] = [()] * len(items)
+        if person.steering is not None:
+            scale, shares = edit_shares(person.steering, items, values, fresh, self.stretch)
+            was = self.places(_unedited(wish), items, fresh)
+            edits = edit_reasons(person.steering, items, shares, was, now, fresh)
+        old = items < n
+        account = self._account(person, fresh, None if scale is None else scale[old])
+        own = iter(self.recommender.reasoning.of(self.query([person]), items[old], account) if old.any() else ())
+        return [
+            (*edit, *(next(own) if item < n else (self._new(item, fresh),)))
+            for edit, item in zip(edits, items.tolist(), strict=True)
+        ]
 
-    def _new(self, item: object) -> tuple[Reason, ...]:
-        titles = self.dataset.titles(item.neighbours[:2])  # type: ignore[attr-defined]
-        return (Reason("new; reads or looks like " + " and ".join(titles) if titles else "new"),)
+    def _account(self, person: Person, fresh: FreshItems, scale: np.ndarray | None = None) -> Account:
+        disliked = person.disliked if self._takes_off else None
+        named = None if person.sources is None else lambda item: self._named(item, fresh)  # all are trained items
+        return Account(person.sources, disliked, scale, named)
 
-    def _strongest(self, person: Person, item: int) -> np.ndarray:
-        """Return the items of the history that carry an item's score, the strongest first."""
-        n = len(self.dataset.items)
-        if not len(person.history):
-            return person.history
-        if item < n and isinstance(self.ranker, Explains):
-            parts = self.ranker.contributions(self._alone(person), item)
-            order = np.argsort(-parts, kind="stable")[:COUNTERFACTUALS]
-            return person.history[order[parts[order] > 0]]
-        return person.history[::-1][:COUNTERFACTUALS]
+    def _new(self, item: int, fresh: FreshItems) -> Reason:
+        return new_reason(fresh.items[item - fresh.n_items], self.stretch, lambda one: self.dataset.all_titles[one])
 
-    def _shares(self, person: Person, item: int, items: np.ndarray) -> list[float | None]:
-        parts = self.ranker.contributions(self._alone(person), item)
-        total = float(np.maximum(parts, 0).sum())
-        first = {int(one): place for place, one in reversed(list(enumerate(person.history)))}
-        return [float(parts[first[int(one)]]) / total if total > 0 else None for one in items]
+    def _named(self, item: int, fresh: FreshItems) -> tuple[str, str]:
+        """Return an item's id and title."""
+        if item < fresh.n_items:
+            return self.dataset.items.texts[item], self.dataset.all_titles[item]
+        new = fresh.items[item - fresh.n_items]
+        return new.item_id, new.title
+
+    def _exact_for(self, wish: Wish, item: int) -> bool:
+        """Return whether an item's score is a sum over what the person took and disliked, and alone places it."""
+        person, query = wish.person, self.query([wish.person])
+        index = self.shortlist is not None and self.shortlist.takes(person, wish.allowed is not None)
+        if person.steering is not None or wish.diversity or index or item >= len(self.dataset.items):
+            return False
+        sums = isinstance(self.ranker, AddsUp) and self.ranker.adds_up(query)
+        return bool(sums and len(person.history) and self.recommender.reasoning.answers(query))
+
+    def _strongest(
+        self, person: Person, item: int, score: np.ndarray, fresh: FreshItems
+    ) -> list[tuple[int, float | None]]:
+        """Return what was taken that carries an item's score, the strongest first, with shares where it has any."""
+        n, query, reasoning = len(self.dataset.items), self.query([person]), self.recommender.reasoning
+        rows, weights = np.array([item]), np.ones(1)
+        if item >= n:
+            rows, weights = fresh.items[item - n].neighbours, fresh.items[item - n].weights
+        if not (isinstance(self.ranker, Explains) and len(person.history) and len(rows) and reasoning.answers(query)):
+            newest = dict.fromkeys(person.taken[::-1].tolist())
+            return [(source, None) for source in newest][:COUNTERFACTUALS]
+        scale = None
+        if person.steering is not None and item < n:
+            scale, _ = edit_shares(person.steering, rows, score, fresh, self.stretch)
+        parts = reasoning.parts(query, rows, self._account(person, fresh))
+        brought, shares = weights @ parts.brought, None
+        if parts.whole and item < n:
+            shares = parts.shares(scale)[0][0].tolist()
+        order = np.argsort(-brought, kind="stable")[:COUNTERFACTUALS]
+        return [
+            (int(parts.sources[one]), shares[one] if shares else None) for one in order.tolist() if brought[one] > 0
+        ]
 
 
-def _closed(wishes: Sequence[Wish], fresh: FreshItems, shape: tuple[int, int]) -> sp.csr_array:
-    """Return what may not be shown to whom, binary ``[n, n_items + n_fresh]``."""
-    rows = []
-    for wish in wishes:
-        parts = [wish.person.seen[wish.person.seen < shape[1]], *([fresh.closed] if len(fresh.closed) else [])]
-        if wish.allowed is not None:
-            parts.append(np.flatnonzero(~wish.allowed))
-        if wish.person.steering is not None:
-            parts.append(wish.person.steering.never)
-        rows.append(np.unique(np.concatenate(parts)) if len(parts) > 1 else parts[0])
-    bounds = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
-    columns = np.concatenate(rows)
-    return sp.csr_array((np.ones(len(columns), np.float32), columns, bounds), shape=shape)
+def _unedited(wish: Wish) -> Wish:
+    """Return the wish of the same person without edits of the profile."""
+    return replace(wish, person=replace(wish.person, steering=None))

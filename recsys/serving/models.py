@@ -14,7 +14,7 @@ import numpy as np
 from recsys.core.errors import ConfigError
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItems
-from recsys.serving.people import Person
+from recsys.serving.person import Person
 from recsys.serving.state.store import StateStore
 from recsys.serving.wishes import Wish
 

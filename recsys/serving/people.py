@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -14,12 +13,12 @@ from recsys.core.erased import id_hash
 from recsys.core.errors import RecsysError
 from recsys.core.values import Dataset, Interactions
 from recsys.serving.fresh import FreshItems
+from recsys.serving.person import NOTHING, Person, Steering
 from recsys.serving.state.store import Event, StateStore
 
 LIKED, DISLIKED = 4.0, 2.0  # ratings from here on up, and down
 KEPT = 100_000  # people at most
 ERASED = "erased"  # settings of the state: a name of this and a hash for each; older states have all in one value
-NOTHING = np.zeros(0, dtype=np.int64)
 
 
 class UnknownUserError(RecsysError):
@@ -30,45 +29,16 @@ class UnknownItemError(RecsysError):
     """No item of that id."""
 
 
-@dataclass(frozen=True)
-class Steering:
-    """What edits of a profile do to a list.
-
-    Attributes:
-        moved: what they add to rank votes (``profiles.steering.Steered``), float32 ``[n_items]``.
-        never: items that the profile forbids, row numbers.
-    """
-
-    moved: np.ndarray
-    never: np.ndarray = field(default_factory=lambda: NOTHING)
-
-
-@dataclass(frozen=True)
-class Person:
-    """What a list depends on, of one person.
-
-    Attributes:
-        history: items that speak for a taste, row numbers, oldest first.
-        seen: items that are not shown again, new ones included.
-        disliked: trained items that speak against it.
-        row: number of the user in the data; -1: somebody new.
-        changed: the history is no longer that of the data, so that it says more than a trained vector of the user.
-        steering: of the edited profile, if there is one.
-    """
-
-    history: np.ndarray
-    seen: np.ndarray
-    disliked: np.ndarray = field(default_factory=lambda: NOTHING)
-    row: int = -1
-    changed: bool = False
-    steering: Steering | None = None
-
-
 class Steers(Protocol):
     """Knows edited profiles."""
 
-    def steering(self, user_id: str) -> Steering | None:
-        """Return what a user's edits do; ``None``: there are none."""
+    def steering(self, user_id: str, hidden: Sequence[str] = ()) -> Steering | None:
+        """Return what a user's edits do; ``None``: there are none.
+
+        Args:
+            user_id: whose.
+            hidden: ids of items that are taken as if the user had just hidden them.
+        """
         ...
 
 
@@ -179,7 +149,16 @@ class People:
             UnknownItemError: an item that there is not.
         """
         rows = [self.item(item_id) for item_id in liked]
-        return Person(self._trained(rows), np.unique(np.array(rows, dtype=np.int64)))
+        history, sources = self._trained(rows)
+        return Person(history, np.unique(np.array(rows, dtype=np.int64)), sources=sources)
+
+    def hiding(self, user_id: str, item_id: str) -> Person:
+        """Return a user as if they had just hidden an item: the history lacks it, and it is still not shown.
+
+        Raises:
+            UnknownUserError: neither in the data nor created since.
+        """
+        return self._read(user_id, (item_id,))
 
     def item(self, item_id: str) -> int:
         """Return the number of an item, trained or new.
@@ -209,27 +188,30 @@ class People:
             return -1
         return row
 
-    def _read(self, user_id: str) -> Person:
+    def _read(self, user_id: str, hidden: Sequence[str] = ()) -> Person:
         row = self._row_now(user_id)
         events = self.state.events(user_id)
         if row < 0 and not events and not self.state.has_user(user_id):
             raise UnknownUserError(
                 f"user {user_id[:80]!r}", "there is nobody of that id", "Create the user first, or give a history."
             )
-        words = verdicts(events)
+        words = verdicts([*events, *(Event(user_id, item, "hide") for item in hidden)])
         if self.shared and any(self.number(item) is None for item in words):
             self.on_unknown()
         said = {number: word for item, word in words.items() if (number := self.number(item)) is not None}
-        before = self.known.histories[row] if row >= 0 else NOTHING
-        if said:
-            before = before[~np.isin(before, list(said))]
+        known = self.known.histories[row] if row >= 0 else NOTHING
+        before = known[~np.isin(known, list(said))]
         by = {word: [item for item, one in said.items() if one == word] for word in ("like", "dislike")}
-        history = np.concatenate([before, self._trained(by["like"])])
+        liked, sources = self._trained(by["like"])
+        stands_in = any(item >= self.fresh.n_items for item in by["like"])
         against = [item for item in by["dislike"] if item < self.fresh.n_items]
         seen = np.unique(np.concatenate([before, np.array(list(said), dtype=np.int64)]))
-        changed = bool(by["like"] or by["dislike"])
-        steering = self.steers.steering(user_id) if self.steers else None
-        return Person(history, seen, np.array(against, dtype=np.int64), row, changed, steering)
+        changed = bool(by["like"] or by["dislike"]) or len(before) < len(known)
+        steering = self.steers.steering(user_id, hidden) if self.steers else None
+        return Person(
+            np.concatenate([before, liked]), seen, np.array(against, dtype=np.int64), row, changed, steering,
+            np.concatenate([before, sources]) if stands_in else None,
+        )  # fmt: skip
 
     def number(self, item_id: str) -> int | None:
         """Return an item's number; none where there is no such item, or no longer."""
@@ -238,10 +220,11 @@ class People:
             number = int(self.dataset.items.index([item_id])[0])
         return number if number >= 0 else None
 
-    def _trained(self, items: Sequence[int]) -> np.ndarray:
-        """Return trained items; a new one counts as those that it is most like."""
+    def _trained(self, items: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return trained items, a new one as those that it is most like, and which of ``items`` each stands for."""
         parts = [np.array([one]) if one < self.fresh.n_items else self.fresh.stand_ins(one) for one in items]
-        return np.concatenate(parts).astype(np.int64) if parts else NOTHING
+        sources = np.repeat(np.array(items, dtype=np.int64), [len(part) for part in parts])
+        return np.concatenate([NOTHING, *parts]).astype(np.int64), sources
 
 
 def _erased_name(user_id: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.errors import ArtifactError, DataError
-from recsys.core.protocols import Explains, HasEmbeddings, Ranker
+from recsys.core.protocols import Ranker
 from recsys.core.registry import name_plugins
 from recsys.core.values import Dataset, Interactions, Query, Split
 from recsys.data.canonical import load_dataset
@@ -19,21 +19,12 @@ from recsys.data.splits import load_split
 from recsys.evaluation.topk import top_k
 from recsys.rankers.store import load_ranker
 from recsys.serving.catalogue import Catalogue, Names, as_list, is_one
+from recsys.serving.reasons import Reason, Reasons
 
-N_REASONS = 3
 SCORES = 6 << 20  # numbers that are made at a time: more do not stay near the processor
 
 
-@dataclass(slots=True)  # not frozen, which takes three times as long: a server makes sixty for each list
-class Reason:
-    """One item of the history and its share of the score (0 to 1), or a sentence of its own."""
-
-    text: str
-    item_id: str | None = None
-    share: float | None = None
-
-
-@dataclass(slots=True)  # not frozen: as above
+@dataclass(slots=True)  # not frozen, as its reasons
 class Recommendation:
     """One line of a list."""
 
@@ -67,7 +58,7 @@ class Recommender:
             cause = f"shape {self.trained.shape} for {len(dataset.users):,} users"
             raise DataError("trained", cause, "Give one truth value a user of the data set.")
         self.catalogue = Catalogue(dataset)
-        self._explains, self._embeds = isinstance(ranker, Explains), isinstance(ranker, HasEmbeddings)
+        self.reasoning = Reasons(dataset, ranker, known)
 
     def __repr__(self) -> str:
         data, name = self.dataset, type(self.ranker).__name__
@@ -208,7 +199,7 @@ class Recommender:
 
     def _list(self, query: Query, items: np.ndarray, values: np.ndarray, reasons: bool) -> list[Recommendation]:
         items, values = items[items >= 0], values[items >= 0]
-        why = self.reasons_for(query, items) if reasons else [()] * len(items)
+        why = self.reasoning.of(query, items) if reasons else [()] * len(items)
         data = self.dataset
         return [
             Recommendation(data.items[item], data.all_titles[item], score, data.all_attributes[item], because)
@@ -216,67 +207,13 @@ class Recommender:
         ]
 
     def reasons(self, query: Query, item: int) -> tuple[Reason, ...]:
-        """Return what in the history speaks most for ``item`` (the query holds one user)."""
-        return self.reasons_for(query, np.array([item]))[0]
-
-    def reasons_for(self, query: Query, items: np.ndarray) -> list[tuple[Reason, ...]]:
-        """Return what in the history speaks most for each of ``items`` (the query holds one user).
-
-        For linear rankers the shares are exact parts of the score; for others they are the history's
-        nearest items in the ranker's own space, and say so; where a ranker has neither, how many took it.
-        """
-        history = query.histories[0]
-        named: list[tuple[Reason, ...]] = [()] * len(items)
-        if not len(history):
-            pass
-        elif self._explains:
-            parts = self._contributions(query, items)  # [n, len(history)]
-            total = np.maximum(parts, 0).sum(axis=1, keepdims=True)
-            shares = parts / np.where(total > 0, total, 1)
-            named = self._named(history, shares, "because of", exact=True)
-        elif self._embeds:
-            vectors = self.ranker.embeddings()["item"]
-            named = self._named(history, _cosines(vectors[items], vectors[history]), "close to", exact=False)
-        return [reasons or (self._count(item),) for reasons, item in zip(named, items.tolist(), strict=True)]
-
-    def _count(self, item: int) -> Reason:
-        return Reason(f"{self.known.item_counts[item]:,} of {self.known.n_users:,} users took it")
-
-    def _contributions(self, query: Query, items: np.ndarray) -> np.ndarray:
-        together = getattr(self.ranker, "contributions_to", None)  # some rankers explain a whole list at once
-        if together is not None:
-            return together(query, items)
-        parts = [self.ranker.contributions(query, int(item)) for item in items]
-        return np.array(parts, dtype=np.float32).reshape(len(items), -1)
-
-    def _named(self, history: np.ndarray, parts: np.ndarray, word: str, *, exact: bool) -> list[tuple[Reason, ...]]:
-        """Return reasons for each row of ``parts``, ``[n, len(history)]``: the history's items with the largest."""
-        order = np.argsort(-parts, axis=1, kind="stable")[:, :N_REASONS]
-        values, places = parts[np.arange(len(parts))[:, None], order].tolist(), history[order].tolist()
-        titles, ids = self.dataset.all_titles, self.dataset.items.texts
-        if not exact:
-            return [
-                tuple([Reason(f"{word} {titles[i]}", ids[i]) for i, part in zip(row, shares, strict=True) if part > 0])
-                for row, shares in zip(places, values, strict=True)
-            ]
-        return [
-            tuple([
-                Reason(f"{word} {titles[i]} ({part:.0%})", ids[i], part)
-                for i, part in zip(row, shares, strict=True) if part > 0
-            ])
-            for row, shares in zip(places, values, strict=True)
-        ]  # fmt: skip
+        """Return what in the history speaks most for ``item`` (the query holds one user; see ``Reasons.of``)."""
+        return self.reasoning.of(query, np.array([item]))[0]
 
 
 def _present(interactions: Interactions) -> np.ndarray:
     """Return which users have an interaction, bool ``[n_users]``."""
     return np.bincount(interactions.user_idx, minlength=interactions.n_users) > 0
-
-
-def _cosines(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the cosine of each row with each of ``others``, ``[len(rows), len(others)]``."""
-    lengths = np.linalg.norm(rows, axis=1)[:, None] * np.linalg.norm(others, axis=1)
-    return (rows @ others.T) / np.maximum(lengths, 1e-12)
 
 
 def load_parents(store: ArtifactStore, trained: Artifact) -> Split:

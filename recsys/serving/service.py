@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import anyio
@@ -17,7 +17,9 @@ from recsys.serving.batching import Batcher
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItems, Neighbourhood
 from recsys.serving.models import Models
+from recsys.serving.offered import Offered
 from recsys.serving.people import People
+from recsys.serving.person import Person
 from recsys.serving.state.store import StateStore
 from recsys.serving.wishes import Line, Why, Wish
 
@@ -106,30 +108,35 @@ class Service:
             OverloadedError: more is asked for than can be answered.
         """
         await self.items.meet(*wanted.history, *wanted.only, *wanted.never)
-        person = await self.accounts.person(wanted.user_id, wanted.history)
-        engine = self._engine(wanted)
-        now, offered = self.models.now, self.items.offered
-        allowed = None
-        if wanted.filters or wanted.only or wanted.never:
-            only, never = ([self.people.item(one) for one in ids] for ids in (wanted.only, wanted.never))
-            allowed = offered.mask(wanted.filters, only, never)
-        wish = Wish(person, wanted.k, allowed, wanted.diversity, wanted.reasons)
+        now, engine, offered = self.models.now, self._engine(wanted), self.items.offered
+        wish = self._wish(wanted, await self.accounts.person(wanted.user_id, wanted.history), offered)
         shadow = now.engines.get(now.shadow) if now.shadow != engine.name else None
         return await self.batcher.ask(_Task(engine, wish, offered.fresh, shadow))
 
-    async def why(self, user_id: str, item_id: str) -> Why:
-        """Return why an item stands where it stands.
+    async def why(self, wanted: Wanted, item_id: str) -> Why:
+        """Return why an item stands where it stands in a user's list.
+
+        "Without X" is what the user would be given had X just been hidden: its place in that very list.
+
+        Args:
+            wanted: the list.
+            item_id: of the item.
 
         Raises:
             UnknownUserError, UnknownItemError: see there.
-            DataError: the user has it already.
+            DataError: the user has it already; a filter that is not understood.
         """
-        await self.items.meet(item_id)
-        person, item = await self.accounts.person(user_id), self.people.item(item_id)
+        await self.items.meet(item_id, *wanted.only, *wanted.never)
+        person = await self.accounts.person(wanted.user_id, wanted.history)
+        item, offered = self.people.item(item_id), self.items.offered
         if item in person.seen:
             raise DataError(f"item {item_id!r}", "is known to the user, and so in no list", "Ask for another item.")
-        engine = self.models.of(user_id)
-        return await anyio.to_thread.run_sync(engine.why, person, item, self.people.fresh, limiter=self._computing)
+        wish, why = self._wish(wanted, person, offered), self._engine(wanted).why
+        hide = partial(self._hiding, wanted.user_id) if wanted.user_id is not None else None
+        return await anyio.to_thread.run_sync(why, wish, item, offered.fresh, hide, limiter=self._computing)
+
+    def _hiding(self, user_id: str, item: int) -> Person:
+        return self.people.hiding(user_id, self.items.card(item)["item_id"])
 
     async def similar(self, item_id: str, k: int) -> list[dict[str, Any]]:
         """Return what is taken by those who take an item.
@@ -146,6 +153,13 @@ class Service:
     def _computing(self) -> anyio.CapacityLimiter:
         """A few threads for what computes: dozens would take the interpreter from the one that lets requests in."""
         return anyio.CapacityLimiter(2)
+
+    def _wish(self, wanted: Wanted, person: Person, offered: Offered) -> Wish:
+        allowed = None
+        if wanted.filters or wanted.only or wanted.never:
+            only, never = ([self.people.item(one) for one in ids] for ids in (wanted.only, wanted.never))
+            allowed = offered.mask(wanted.filters, only, never)
+        return Wish(person, wanted.k, allowed, wanted.diversity, wanted.reasons)
 
     def _engine(self, wanted: Wanted) -> Engine:
         if not wanted.model:

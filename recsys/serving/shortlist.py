@@ -12,7 +12,7 @@ from recsys.core.values import Query
 from recsys.evaluation.topk import tie_order
 from recsys.serving.fresh import FreshItems
 from recsys.serving.index import ItemIndex
-from recsys.serving.people import Person
+from recsys.serving.person import Person
 
 Found = tuple[np.ndarray, np.ndarray]
 

@@ -14,7 +14,7 @@ from recsys.core.values import ItemFeatures
 from recsys.evaluation.topk import top_k
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItems, Neighbourhood
-from recsys.serving.people import Person
+from recsys.serving.person import Person
 
 K, USERS, SHARE, ITEMS = 20, 128, 0.1, 512  # lists that are looked at; part of the items that play new ones, at most
 MOST, STEPS = 8.0, 12

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recsys.serving.people import Person
-from recsys.serving.recommender import Reason, Recommendation
+from recsys.serving.person import Person
+from recsys.serving.reasons import Reason
+from recsys.serving.recommender import Recommendation
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,18 @@ class Line(Recommendation):
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """Where an item would stand if the history lacked one of its items.
+    """Where an item would stand if the history lacked one of the items that were taken.
 
     Attributes:
         item_id, title: what is left out.
-        share: its part of the score, from 0 to 1, where the ranker can say it exactly; else none.
-        place: of the explained item without it, from 1.
+        share: its part of all that speaks for the item, from 0 to 1; none where the score is no sum.
+        place: of the explained item in the list that would be given then, from 1; none: not in it.
     """
 
     item_id: str
     title: str
     share: float | None
-    place: int
+    place: int | None
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,17 @@ class Why:
     """Why an item stands where it stands.
 
     Attributes:
-        place: among all items that may be shown, from 1.
-        exact: the score is a sum over the history, so that shares and places are exact; else places are the ranker's
-            answer to a shorter history of somebody whom it does not know.
-        without: the strongest items of the history, left out in turn.
+        place: in the list that is given, from 1; none: it is left out, or beyond the end of a list with diversity.
+        exact: the score is a sum over what was taken and disliked, and nothing else places the item: no edits, no
+            diversity, no index, no trained vector of the user, and it is not new. Then shares are parts of the score.
+            Places are always those of the lists that would be given.
+        without: the strongest of what was taken, left out in turn.
+        without_edits: where it would stand if the profile were not edited; none: it is not edited, or in no place.
         reasons: in words.
     """
 
-    place: int
+    place: int | None
     exact: bool
     without: tuple[Counterfactual, ...]
+    without_edits: int | None
     reasons: tuple[Reason, ...]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recsys.core.errors import RankerError
-from recsys.core.protocols import SwapsFeatures
+from recsys.core.protocols import AddsUp, Explains, SwapsFeatures
 from recsys.core.runtime import Run
 from recsys.core.values import ItemFeatures, Query, Split
 from recsys.evaluation.evaluator import EvaluationSettings, evaluate, make_validator
@@ -88,6 +88,18 @@ class RankerContract:
         scores[taken] = -np.inf
         best = np.argsort(-scores)[:3]
         assert (best % 4 == 1).sum() >= 2
+
+    def test_parts_sum_to_the_score_of_whom_it_says_so(self, fitted: Any, world: Split) -> None:
+        if not isinstance(fitted, Explains):
+            pytest.skip("this ranker gives no reasons")
+        n = world.train.n_items
+        queries = [self.query(world).take(np.array([6])), Query.of_histories([[1, 5, 9, 5, 20]], n)]
+        for query in queries if self.knows_newcomers else queries[:1]:
+            parts = np.array([fitted.contributions(query, item) for item in range(n)])
+            assert parts.shape == (n, len(query.histories[0]))
+            if isinstance(fitted, AddsUp) and fitted.adds_up(query):
+                np.testing.assert_allclose(parts.sum(axis=1), fitted.score(query)[0], rtol=1e-4, atol=1e-5)
+                assert not parts[:, len(np.unique(query.histories[0])) :].any(), "an item counts once"
 
     def test_an_empty_history_is_scored(self, fitted: Any, world: Split) -> None:
         if not self.knows_newcomers:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 
+import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles.made import a_profile, concepts, profile, statement
 
 from recsys.core.errors import DataError
-from recsys.profiles.edits import ACTIONS, STEP, Edit, apply, find_concept, merge, near_concepts
+from recsys.core.values import Dataset, Vocabulary
+from recsys.profiles.edit_names import Names, find_concept, near_concepts
+from recsys.profiles.edits import ACTIONS, STEP, Edit, apply, merge
+from recsys.profiles.matching import Matcher
 from recsys.profiles.schema import Interest, Statement, UserProfile
+from recsys.serving.catalogue import Catalogue
 
 KNOWN = concepts()
 
 
-def after(text: str, before: UserProfile | None = None, **options) -> UserProfile:
-    return apply(before or a_profile(), Edit.parse(text), KNOWN, **options)
+def after(text: str, before: UserProfile | None = None, **names) -> UserProfile:
+    return apply(before or a_profile(), Edit.parse(text), Names(KNOWN, **names))
 
 
 def of(found: UserProfile, key: str) -> Statement:
@@ -159,6 +165,56 @@ def test_a_weight_out_of_range_is_refused() -> None:
 def test_a_concept_that_does_not_exist_is_named_with_the_nearest(action: str) -> None:
     with pytest.raises(DataError, match=r"'genre:Dramma'.*there is no such genre.*Did you mean 'genre:Drama'"):
         after(f"{action} genre:Dramma")
+
+
+ODD = ["Cat.:Comedy", "genre:Film: Noir", "genre:Sci-Fi [hard] (50 %)", "brand:" + 50 * "x", "year:1995", "genre:Rare"]
+
+
+@pytest.fixture(scope="module")
+def table() -> pl.DataFrame:
+    rows = [[ODD[place % len(ODD)], "genre:Drama"] for place in range(12)]
+    return pl.DataFrame({"title": ["Title"] * 12, "text": [None] * 12, "attributes": rows})
+
+
+@pytest.mark.parametrize("action", ["raise", "lower", "add", "dislike", "forbid"])
+@pytest.mark.parametrize("name", ODD)
+def test_edits_know_every_attribute_that_filters_know(table: pl.DataFrame, action: str, name: str) -> None:
+    ids = pl.Series("item_id", [f"i{place}" for place in range(12)])
+    data = Dataset("odd", Vocabulary([]), Vocabulary(ids), None, table.with_columns(ids))
+    matcher = Matcher(KNOWN, table)
+    wanted = np.flatnonzero(Catalogue(data).allowed([name.upper()]))
+    assert len(wanted) == 2
+    one = of(after(f"{action} {name.upper()}", attributes=matcher.attributes), name)
+    assert one.forbidden == (action == "forbid")
+    assert np.flatnonzero(matcher.membership(one.concept)).tolist() == wanted.tolist()
+    kind, _, value = name.partition(":")
+    assert f"items of {kind} {value}" in one.text
+
+
+@pytest.mark.parametrize("action", ["raise", "forbid", "add"])
+@pytest.mark.parametrize(
+    ("target", "cause", "remedy"),
+    [
+        ("genre:Comedy", "there is no such genre", "Did you mean 'Cat.:Comedy'"),
+        ("Genre:Film Noir", "there is no such Genre", "'genre:Film: Noir'"),
+        ("kind:comedy", "no item has the attribute 'kind:comedy'", "Did you mean 'Cat.:Comedy'"),
+        ("colour:blue", "no item has the attribute 'colour:blue'", "Say it in words of titles and texts"),
+    ],
+)
+def test_an_attribute_that_no_item_has_is_refused_not_taken_for_words(
+    table: pl.DataFrame, action: str, target: str, cause: str, remedy: str
+) -> None:
+    attributes = Matcher(KNOWN, table).attributes
+    with pytest.raises(DataError) as failed:
+        after(f"{action} {target}", attributes=attributes, finds=lambda words: True)
+    assert cause in failed.value.cause
+    assert remedy in failed.value.remedy
+
+
+@pytest.mark.parametrize("words", ["Star Trek: the next one", "11:14", "a story: of dogs"])
+def test_words_with_a_colon_stay_words(table: pl.DataFrame, words: str) -> None:
+    found = after(f"add {words}", attributes=Matcher(KNOWN, table).attributes, finds=lambda words: True)
+    assert of(found, f"said:{words}").polarity == "like"
 
 
 def test_words_that_mean_nothing_are_refused_and_words_that_mean_items_are_kept() -> None:

@@ -147,6 +147,15 @@ def test_statements_are_borne_out_and_fall_with_their_evidence(cause, seed) -> N
         assert verify(profile.model_copy(update={"origin": profile.origin}), builder, left)  # the rest does not bear it
 
 
+def test_of_what_is_liked_as_much_the_latest_is_cited() -> None:
+    items = history("genre", n=16)
+    taken = History.of(items, N_ITEMS, 10**9 + 90 * 86400 * np.arange(16), np.full(16, 4.0))
+    (liked,) = [one for one in made().build(taken).statements if one.concept == "genre:G1"]
+    having = [f"i{item}" for item in items if causes()["genre"][item] == 1]
+    assert len(having) > 8
+    assert [one.item_id for one in liked.evidence] == having[::-1][:8]
+
+
 def lies(profile: UserProfile) -> dict[str, UserProfile]:
     one = profile.statements[0]
     support = one.support

@@ -8,7 +8,7 @@ import torch
 
 from recsys.core.errors import ArtifactError, RankerError
 from recsys.core.runtime import Run
-from recsys.core.values import Histories, ItemFeatures
+from recsys.core.values import Histories, ItemFeatures, Query
 from recsys.graph.interaction import InteractionGraph
 from recsys.graph.propagation import SparseMatrix
 from recsys.rankers.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
@@ -34,6 +34,17 @@ def lightgcn(**settings) -> tuple[LightGCNModule, LightGCN.Settings, torch.Tenso
 
 def by_hand(module: LightGCNModule, dense: torch.Tensor) -> torch.Tensor:
     return (module.embedding + dense @ module.embedding + dense @ dense @ module.embedding) / 3
+
+
+def test_folding_in_a_users_own_history_gives_all_of_the_user_but_the_own_embedding() -> None:
+    """Layer ``l + 1`` of a user is ``sum_i e_i^(l) / sqrt(|H| d_i)``: the same for a newcomer with that history."""
+    module, settings, dense = lightgcn()
+    ranker, train = LightGCN(settings), blocks().train
+    ranker.restore({name: tensor.detach().numpy() for name, tensor in module.final().items()})
+    assert len(set(train.item_counts.tolist())) > 3, "items of unlike degree"
+    folded = ranker.query_vectors(Query.of_histories([train.histories[user] for user in range(8)], train.n_items))
+    wanted = by_hand(module, dense)[:8] - module.embedding[:8] / 3
+    np.testing.assert_allclose(folded, wanted.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])

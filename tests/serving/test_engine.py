@@ -13,7 +13,7 @@ from recsys.rankers.ease import EASE
 from recsys.rankers.lightgcn import LightGCN
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItem, FreshItems, Neighbourhood
-from recsys.serving.people import Person, Steering
+from recsys.serving.person import Person, Steering
 from recsys.serving.recommender import Recommender
 from recsys.serving.wishes import Wish
 
@@ -98,27 +98,15 @@ def test_what_is_disliked_takes_its_like_down(ease: Engine, world) -> None:
 
 
 def test_edits_of_the_profile_move_and_forbid(ease: Engine, world) -> None:
-    moved = np.zeros(world.train.n_items, np.float32)
+    ids = lambda one: [line.item_id for line in ease.answer([Wish(one, k=48)], nothing(world))[0]]  # noqa: E731
+    one, moved = person(world, 1), np.zeros(world.train.n_items, np.float32)
     moved[2] = 9.0
-    one = replace(person(world, 1), steering=Steering(moved, np.array([5])))
-    ids = [line.item_id for line in ease.answer([Wish(one, k=40)], nothing(world))[0]]
-    assert ids[0] == "i2"
-    assert "i5" not in ids
-
-
-def test_where_an_item_would_stand_without_another_is_what_a_shorter_history_gives(ease: Engine, world) -> None:
-    one = person(world, 1)
-    item = int(np.setdiff1d(np.arange(1, 48, N_BLOCKS), one.history)[0])
-    why = ease.why(one, item, nothing(world))
-    assert why.exact
-    assert why.place <= 2
-    assert 0 < sum(each.share for each in why.without) <= 1 + 1e-6
-    for each in why.without:
-        left = int(each.item_id[1:])
-        shorter = Person(one.history[one.history != left], one.seen)
-        scores = ease.scores([shorter], nothing(world))[0]
-        scores[one.seen] = -np.inf
-        assert each.place == 1 + int((scores > scores[item]).sum())
+    forbidden = int(ids(one)[0][1:])
+    assert ids(replace(one, steering=Steering(moved)))[:2] == ["i2", f"i{forbidden}"]
+    never = ids(replace(one, steering=Steering(moved, np.array([forbidden]))))
+    assert never[0] == "i2"
+    assert f"i{forbidden}" not in never
+    assert len(never) == len(ids(one)) - 1
 
 
 def test_a_trained_user_who_says_more_is_folded_in(world, features) -> None:
@@ -140,6 +128,15 @@ def test_diversity_spreads_a_list_and_none_leaves_it(ease: Engine, world) -> Non
     others = ease.vectors[[int(one.item_id[1:]) for one in plain]]
     mean = lambda x: float((x @ x.T)[~np.eye(len(x), dtype=bool)].mean())  # noqa: E731
     assert mean(rows) < mean(others)
+
+
+def test_the_next_is_unlike_all_that_was_chosen_not_only_the_last(ease: Engine, world) -> None:
+    directions = {0: [1, 0, 0], 1: [0, 1, 0], 2: [1, 0, 0], 3: [0, 1, 0], 4: [0, 0, 1]}
+    vectors = np.zeros((world.train.n_items, 3), np.float32)
+    vectors[list(directions)] = list(directions.values())
+    engine = Engine("it", "key", ease.recommender, vectors)
+    order = engine.spread(np.arange(5), Wish(person(world, 1), k=5, diversity=0.7))
+    assert order.tolist() == [0, 1, 4, 2, 3], "item 2 is unlike the last, item 1, and the same as item 0"
 
 
 def test_only_what_is_allowed_is_shown(ease: Engine, world) -> None:

@@ -116,10 +116,15 @@ class TestLists:
         assert why["place"] <= 2
         assert why["exact"]
         assert len(why["without"]) == 5
-        assert (
-            "known to the user" in fault(client.get("/v1/why", params={"user_id": "u1", "item_id": "i1"}), 422)["cause"]
-            or item == "i1"
-        )
+        assert why["without_edits"] is None
+        assert [one["kind"] for one in why["reasons"]] == ["history"] * 3
+        asked = {"user_id": "u1", "item_id": item}
+        assert client.get("/v1/why", params={**asked, "filter": "genre:G3"}).json()["place"] is None
+        assert client.get("/v1/why", params={**asked, "only": item}).json()["place"] == 1
+        taken = next(iter(world.block(1) - set(world.unseen(1))))
+        known = fault(client.get("/v1/why", params={"user_id": "u1", "item_id": taken}), 422)
+        assert "known to the user" in known["cause"]
+        fault(client.get("/v1/why", params={**asked, "model": "nope"}), 422)
 
     def test_similar_items(self, client, world) -> None:
         found = client.get("/v1/similar", params={"item_id": "i3", "k": 4}).json()

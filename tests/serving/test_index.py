@@ -15,7 +15,7 @@ from recsys.rankers.lightgcn import LightGCN
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItem, FreshItems
 from recsys.serving.index import ItemIndex, gated
-from recsys.serving.people import Person, Steering
+from recsys.serving.person import Person, Steering
 from recsys.serving.recommender import Recommender
 from recsys.serving.shortlist import Shortlist
 from recsys.serving.wishes import Wish

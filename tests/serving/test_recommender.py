@@ -191,6 +191,9 @@ def test_reasons_of_a_ranker_that_explains_one_item_at_a_time(ease: Recommender,
         def contributions(self, query: Query, item_idx: int) -> np.ndarray:
             return ease.ranker.contributions(query, item_idx)
 
+        def adds_up(self, query: Query) -> bool:
+            return True
+
     assert Recommender(world.dataset, OneByOne(), world.train).recommend("u7", k=3) == ease.recommend("u7", k=3)
     query = Query.of_users(world.train, np.array([7]))
     assert ease.reasons(query, 3) == Recommender(world.dataset, OneByOne(), world.train).reasons(query, 3)
@@ -259,9 +262,13 @@ def test_parts_of_a_newcomers_graph_score_add_up_to_it(world, similarity: str, t
     parts = ranker.contributions_to(query, np.arange(world.train.n_items))
     np.testing.assert_allclose(parts.sum(axis=1), ranker.score(query)[0], rtol=1e-4, atol=1e-5)
     assert not parts[:, 2].any(), "an item counts once"
-    first = Recommender(world.dataset, ranker, world.train).recommend("u1", k=1)[0]
-    assert first.reasons[0].text.startswith("because of Title")
-    assert int(first.reasons[0].item_id[1:]) % 4 == 1
+    model = Recommender(world.dataset, ranker, world.train)
+    newcomer = model.recommend(history=["i1", "i5", "i9"], k=1)[0].reasons
+    assert newcomer[0].text.startswith("because of Title")
+    assert sum(one.share for one in newcomer) == pytest.approx(1, abs=1e-5)
+    trained = model.recommend("u1", k=1)[0].reasons[0]  # has a vector, which is no sum over the history
+    assert (trained.text.split(" Title")[0], trained.share, trained.kind) == ("goes with", None, "near")
+    assert int(trained.item_id[1:]) % 4 == 1
 
 
 def test_reasons_of_an_embedding_ranker_are_near_items(world) -> None:

@@ -12,7 +12,7 @@ from recsys.rankers.item_knn import ItemKNN
 from recsys.rankers.popularity import Popularity
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItem, FreshItems, Neighbourhood
-from recsys.serving.people import Person
+from recsys.serving.person import Person
 from recsys.serving.recommender import Recommender
 from recsys.serving.stretching import MOST, fair_stretch
 

@@ -10,14 +10,13 @@ from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from recsys.serving.http.context import Context, context, json_response
-from recsys.serving.http.schemas import By, Id, ItemBody, ListBody, ListWish, SessionBody, UserQuery, WhyBody
+from recsys.serving.http.schemas import By, Id, ItemBody, ListBody, ListWish, SessionBody, UserQuery, WhyBody, WhyQuery
 from recsys.serving.service import Listed, Wanted
 from recsys.serving.wishes import Line
 
 router = APIRouter(prefix="/v1", tags=["lists"])
 Here = Annotated[Context, Depends(context)]
 K = Annotated[int, Query(ge=1, le=500, description="How many.")]
-Who = Annotated[Id, Query(description="For whom.")]
 Which = Annotated[Id, Query(description="Of the item.")]
 
 
@@ -49,9 +48,9 @@ async def session(here: Here, body: SessionBody) -> Response:
 
 
 @router.get("/why", response_model=WhyBody)
-async def why(here: Here, user_id: Who, item_id: Which) -> Response:
-    """Why an item stands where it stands for a user, and where it would stand without items of the history."""
-    return json_response(await here.service.why(user_id, item_id))
+async def why(here: Here, query: Annotated[WhyQuery, Query()]) -> Response:
+    """Why an item stands where it stands in a user's list, and where it would stand had an item of it been hidden."""
+    return json_response(await here.service.why(_wanted(query, user_id=query.user_id), query.item_id))
 
 
 @router.get("/similar", response_model=list[ItemBody])

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from recsys.serving.reasons import Kind
+
 PICTURE_BYTES = 8 << 20
 By = Literal["taste", "text", "image", "both"]
 
@@ -51,8 +53,14 @@ class Failed(BaseModel):
 
 class ReasonBody(BaseModel):
     text: str
-    item_id: str | None = Field(None, description="The item of the history, where the reason is one.")
-    share: float | None = Field(None, description="Its part of the score, from 0 to 1, where it is exact.")
+    item_id: str | None = Field(None, description="The item that was taken or disliked, where the reason is one.")
+    share: float | None = Field(
+        None, description="Its part of all that speaks for the item, negative for what speaks against it; null: no sum."
+    )
+    kind: Kind = Field(
+        description="history: part of the score; near: an item of the history that the ranker puts near; popularity; "
+        "dislike, edit, diversity: what these did; new: how a new item is placed; closed: why it is not shown."
+    )
 
 
 class ItemBody(BaseModel):
@@ -153,14 +161,23 @@ class UserState(BaseModel):
 class CounterfactualBody(BaseModel):
     item_id: str
     title: str
-    share: float | None
-    place: int = Field(description="Where the explained item would stand without this one.")
+    share: float | None = Field(description="Its part of all that speaks for the item; null: the score is no sum.")
+    place: int | None = Field(description="Of the explained item, had this one been hidden; null: in no place.")
+
+
+class WhyQuery(UserQuery):
+    """The list in which an item is to be explained."""
+
+    item_id: Id = Field(description="Of the item.")
 
 
 class WhyBody(BaseModel):
-    place: int
-    exact: bool
+    place: int | None = Field(description="In that list; null: it is left out, or beyond the end of a diverse list.")
+    exact: bool = Field(description="The score is a sum over what was taken and disliked, and alone places the item.")
     without: list[CounterfactualBody]
+    without_edits: int | None = Field(
+        description="Its place if the profile were not edited; null: it is not, or in no place."
+    )
     reasons: list[ReasonBody]
 
 

@@ -3,8 +3,11 @@
 import { get, latest, post } from "./api.js";
 import { $, busy, fault, h, picture, plural, text, title } from "./dom.js";
 import { say } from "./feedback.js";
+import { filtering } from "./filters.js";
+import { length } from "./list.js";
 import { state } from "./state.js";
 
+const PLACED = new Set(["edit", "diversity", "new", "dislike", "closed"]); // reasons that are no item of the history
 const newest = { why: latest(), similar: latest(), own: latest() };
 let item = null, drawn = new Map(), drawing = 0;
 
@@ -41,7 +44,7 @@ async function why() {
   wait($("why"), "Asking the model…");
   await busy($("why"), async () => {
     try {
-      const told = await newest.why((signal) => get("/v1/why", { user_id: state.user, item_id: asked.item_id }, signal));
+      const told = await newest.why((signal) => get("/v1/why", { user_id: state.user, item_id: asked.item_id, k: length(), ...filtering() }, signal));
       $("why").replaceChildren(...reasons(told));
     } catch (error) {
       if (error.name !== "AbortError") $("why").replaceChildren(text(error.told ? `It ${error.told.cause}.` : String(error), "p", { class: "quiet" }));
@@ -50,18 +53,29 @@ async function why() {
 }
 
 function reasons(told) {
-  const parts = [h("p", { class: "standing" }, "Number ", h("b", {}, told.place.toLocaleString("en")), " of all that you do not have yet.")];
+  const edited = told.without_edits !== null && told.without_edits !== told.place;
+  const parts = [h("p", { class: "standing" }, ...(told.place === null ? ["Not in this list"] : ["Number ", h("b", {}, told.place.toLocaleString("en")), " of this list"]), edited ? [", without your edits number ", h("b", {}, told.without_edits.toLocaleString("en"))] : "", ".")];
+  const first = told.reasons.filter((one) => PLACED.has(one.kind));
+  if (first.length) parts.push(h("ul", { class: "reasons" }, first.map((one) => text(one.text, "li"))));
   if (told.without.length) parts.push(h("ul", { class: "without" }, told.without.map((one) => without(one, told.place))));
-  const rest = told.reasons.filter((one) => !told.without.some((each) => each.item_id === one.item_id));
+  const rest = told.reasons.filter((one) => !PLACED.has(one.kind) && !told.without.some((each) => each.item_id === one.item_id));
   if (rest.length) parts.push(h("ul", { class: "reasons" }, rest.map((one) => text(one.text, "li"))));
-  if (told.without.length) parts.push(h("p", { class: "quiet" }, told.exact ? "Exact: the score is a sum over what you took. Shares are of what speaks for it." : "Places are the model’s answers to your history without that title."));
+  if (told.without.length) parts.push(h("p", { class: "quiet" }, told.exact ? "Exact: the score is a sum over what you took and disliked. Shares are of what speaks for it." : "Places are those of the list that you would get, had you hidden that title."));
   return parts;
 }
 
 function without(one, place) {
-  const where = one.place === place ? [`stays at `, h("b", {}, place)] : [`${one.place > place ? "falls" : "rises"} from ${place} to `, h("b", {}, one.place.toLocaleString("en"))];
-  return h("li", {}, h("p", {}, "Without ", text(one.title || one.item_id, "i"), " it ", ...where),
+  return h("li", {}, h("p", {}, "Without ", text(one.title || one.item_id, "i"), " it ", ...where(place, one.place)),
     one.share === null ? null : h("div", { class: "share" }, h("div", { class: "bar", vars: { "--share": Math.max(0, Math.min(1, one.share)) } }), h("span", {}, `${Math.round(100 * one.share)} %`)));
+}
+
+/** Where it goes from a place; a list with diversity ends, and what is beyond its end has none. */
+function where(place, then) {
+  const at = (one) => h("b", {}, one.toLocaleString("en"));
+  if (place === then) return place === null ? ["stays out of this list"] : ["stays at ", at(place)];
+  if (then === null) return ["leaves this list"];
+  if (place === null) return ["comes in at ", at(then)];
+  return [`${then > place ? "falls" : "rises"} from ${place.toLocaleString("en")} to `, at(then)];
 }
 
 async function similar() {

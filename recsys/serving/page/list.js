@@ -6,9 +6,12 @@ import { say } from "./feedback.js";
 import { filtering } from "./filters.js";
 import { state, tell } from "./state.js";
 
-const STEP = 24, MOST = 240, REASONS = 2, FAR = 3; // a move of fewer places is not worth a mark
+const STEP = 24, MOST = 240, REASONS = 3, FAR = 3; // a move of fewer places is not worth a mark
 const newest = latest();
 let shown = [], cards = new Map(), wanted = STEP, focus = null;
+
+/** How many titles are asked for. */
+export const length = () => wanted;
 
 export const firstPage = () => { wanted = STEP; };
 
