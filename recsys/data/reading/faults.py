@@ -44,7 +44,7 @@ def explain(path: Path, error: Exception, layout: Layout = CSV) -> DataError:
                 return DataError(f"{thing}, {layout.unit} {place}", str(fault), fault.remedy)
     except DAMAGE as broken:
         return _damaged(path, broken, row)
-    return DataError(thing, f"cannot be read: {first_line(error)}", "Write it anew as CSV with sound quotes, or as Parquet; if it is sound, report it.")
+    return DataError(thing, f"cannot be read: {first_line(error)}", "Export it again, or write it as Parquet.")
 
 
 def parsed_lines(path: Path, parse: Callable[[str], Any]) -> Iterator[tuple[int, dict[str, Any] | Fault]]:
