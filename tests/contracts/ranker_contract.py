@@ -28,19 +28,23 @@ class RankerContract:
     least_recall: ClassVar[float] = 0.9  # chance and popularity reach about 0.05 in this world
 
     @pytest.fixture(scope="class")
-    def world(self) -> Split:
+    @classmethod
+    def world(cls) -> Split:
         return blocks()
 
     @pytest.fixture(scope="class")
-    def fitted(self, world: Split) -> Any:
-        return self.fit(world)
+    @classmethod
+    def fitted(cls, world: Split) -> Any:
+        return cls.fit(world)
 
-    def fit(self, world: Split, run: Run = QUIET) -> Any:
-        ranker = make_ranker(self.config)
-        ranker.fit(world.train, self.features(world), valid=make_validator(world, MEASURE), run=run)
+    @classmethod
+    def fit(cls, world: Split, run: Run = QUIET) -> Any:
+        ranker = make_ranker(cls.config)
+        ranker.fit(world.train, cls.features(world), valid=make_validator(world, MEASURE), run=run)
         return ranker
 
-    def features(self, world: Split) -> ItemFeatures:
+    @classmethod
+    def features(cls, world: Split) -> ItemFeatures:
         """Return what the ranker is given to read: nothing, unless it reads features."""
         return ItemFeatures()
 
@@ -111,7 +115,8 @@ class RankerContract:
 class ReadsFeatures:
     """What rankers that read item features must do besides; goes before ``RankerContract`` in the bases."""
 
-    def features(self, world: Split) -> ItemFeatures:
+    @classmethod
+    def features(cls, world: Split) -> ItemFeatures:
         return block_features(world)
 
     def test_it_says_that_it_reads_features(self, fitted: Any) -> None:

@@ -72,7 +72,8 @@ class TestContentEASE(RankerContract):
 
     config: ClassVar[dict[str, Any]] = {"name": "content_ease", "regularisation": 20.0, "added": 0.1}
 
-    def features(self, world: Split) -> ItemFeatures:
+    @classmethod
+    def features(cls, world: Split) -> ItemFeatures:
         return block_features(world)
 
     def test_without_features_it_says_so(self, world: Split) -> None:
