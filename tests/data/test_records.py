@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -230,3 +231,24 @@ def test_ten_thousand_files(strategy, check, tmp_path_factory) -> None:
         check(tmp_path_factory.mktemp("many"), made)
 
     run()
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "cp1252"])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_another_codec_is_refused_or_every_row_is_read(codec: str, packed: bool, tmp_path: Path) -> None:
+    rows = [(f"u{number}", f"i{number % 7}") for number in range(20)]
+    data = "".join(f"{user},{item},caf\u00e9\n" for user, item in [("user_id", "item_id"), *rows]).encode(codec)
+    path = tmp_path / ("log.csv.gz" if packed else "log.csv")
+    path.write_bytes(gzip.compress(data) if packed else data)
+    try:
+        found = own(tmp_path, path.name)
+    except DataError as error:
+        assert str(path) in str(error)  # noqa: PT017
+    else:
+        assert codec in ("latin-1", "cp1252")
+        assert found == rows
+    used = "".join(f"caf\u00e9{user},{item}\n" for user, item in rows)
+    data = ("user_id,item_id\n" + used).encode(codec)
+    path.write_bytes(gzip.compress(data) if packed else data)
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        own(tmp_path, path.name)
