@@ -26,26 +26,29 @@ class Captured:
     Args:
         kind: the class.
         text: whether the text of its functions is read, too: that of a file is known already.
+        plain: whether plain values count (numbers, texts, lists of them), and not tables and arrays alone.
 
     Attributes:
         digest: of all that it refers to.
         unknown: type names of what cannot be compared.
     """
 
-    def __init__(self, kind: type, *, text: bool) -> None:
-        self._module, self._text = kind.__module__, text
+    def __init__(self, kind: type, *, text: bool, plain: bool = True) -> None:
+        self._module, self._text, self._plain = kind.__module__, text, plain
         self._known: dict[int, tuple[Any, bytes]] = {}  # with the value, so that its number is not given again
         self.unknown: list[str] = []
         self.digest = self._of(kind).hex()
 
     def _of(self, value: Any) -> bytes:
         if isinstance(value, SCALARS):
-            return _hashed(type(value).__name__, repr(value).encode())
+            return _hashed(type(value).__name__, repr(value).encode()) if self._plain else b""
         if isinstance(value, bytes | bytearray | memoryview):
-            return _hashed("bytes", bytes(value))
+            return _hashed("bytes", bytes(value)) if self._plain else b""
         if id(value) not in self._known:
             self._known[id(value)] = value, b"within itself"
-            self._known[id(value)] = value, _hashed(type(value).__qualname__, *self._parts(value))
+            parts = [part for part in self._parts(value) if part or self._plain]
+            digest = _hashed(type(value).__qualname__, *parts) if parts or self._plain else b""
+            self._known[id(value)] = value, digest
         return self._known[id(value)][1]
 
     def _parts(self, value: Any) -> Iterable[bytes]:

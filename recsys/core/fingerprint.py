@@ -99,7 +99,8 @@ def source_key(kind: type, *rooms: str, now: str = THIS_PROCESS, log: Callable[[
     more name in them changes nobody's numbers. For other code see ``schema`` of ``ArtifactStore.build``.
 
     Of a class that is not of this package, the values count, too, that it refers to, such as a DataFrame
-    (``Captured``), and where it has no file, as in a notebook, the text of its functions.
+    (``Captured``), and where it has no file, as in a notebook, the text of its functions. Plain values of a class with a
+    file, which may be counters, count as they are when this process first asks.
 
     Args:
         kind: its class.
@@ -115,12 +116,18 @@ def source_key(kind: type, *rooms: str, now: str = THIS_PROCESS, log: Callable[[
     for module, source in sorted(_shared_sources(own, kind.__module__, (*SHARED, *rooms)).items()):
         total.update(f"\x00{module}\x00{source}".encode())
     if not kind.__module__.startswith("recsys."):
-        held = Captured(kind, text=not own)
-        total.update(f"\x00{held.digest}{now if held.unknown else ''}".encode())
+        held = _first_held(kind) if own else Captured(kind, text=True)
+        tables = Captured(kind, text=False, plain=False).digest if own else ""
+        total.update(f"\x00{held.digest}{tables}{now if held.unknown else ''}".encode())
         if held.unknown and log:
             what = ", ".join(dict.fromkeys(held.unknown))
             log(f"{kind.__qualname__} refers to what cannot be compared ({what}): nothing made before is reused for it")
     return total.hexdigest()[:16]
+
+
+@functools.cache
+def _first_held(kind: type) -> Captured:
+    return Captured(kind, text=False)
 
 
 def _shared_sources(source: str, own: str, rooms: tuple[str, ...]) -> dict[str, str]:

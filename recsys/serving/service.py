@@ -108,8 +108,10 @@ class Service:
             OverloadedError: more is asked for than can be answered.
         """
         await self.items.meet(*wanted.history, *wanted.only, *wanted.never)
-        now, engine, offered = self.models.now, self._engine(wanted), self.items.offered
-        wish = self._wish(wanted, await self.accounts.person(wanted.user_id, wanted.history), offered)
+        now, engine = self.models.now, self._engine(wanted)
+        person = await self.accounts.person(wanted.user_id, wanted.history)
+        offered = self.items.offered  # after the person, who may have made new items of other servers known
+        wish = self._wish(wanted, person, offered)
         shadow = now.engines.get(now.shadow) if now.shadow != engine.name else None
         return await self.batcher.ask(_Task(engine, wish, offered.fresh, shadow))
 

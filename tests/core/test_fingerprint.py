@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -267,3 +268,17 @@ def test_a_file_that_did_not_change_is_read_once(tmp_path: Path, monkeypatch: py
     assert len(keys) == len(read) == 1
     (tmp_path / fingerprint.DIGESTS).write_text("[" * 100_000)  # damaged: only a memory
     assert {content_key([file], tmp_path, tmp_path)} == keys
+
+
+def test_of_a_class_with_a_file_counters_count_as_they_were_first_and_tables_as_they_are(tmp_path, monkeypatch) -> None:
+    text = "class Mine:\n    asked = []\n    frame = None\n    def f(self): return self.asked, self.frame\n"
+    (tmp_path / "counting_plug_in.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = importlib.import_module("counting_plug_in").Mine
+    before = source_key(kind)
+    kind.asked.append("once")
+    assert source_key(kind) == before
+    kind.frame = pl.DataFrame({"user_id": ["a"]})
+    with_frame = source_key(kind)
+    kind.frame = pl.DataFrame({"user_id": ["b"]})
+    assert len({before, with_frame, source_key(kind)}) == 3
