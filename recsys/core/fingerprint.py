@@ -99,8 +99,8 @@ def source_key(kind: type, *rooms: str, now: str = THIS_PROCESS, log: Callable[[
     more name in them changes nobody's numbers. For other code see ``schema`` of ``ArtifactStore.build``.
 
     Of a class that is not of this package, the values count, too, that it refers to, such as a DataFrame
-    (``Captured``), and where it has no file, as in a notebook, the text of its functions. Plain values of a class with a
-    file, which may be counters, count as they are when this process first asks.
+    (``Captured``), and where it has no file, as in a notebook, the text of its functions. Plain values of a class with
+    a file, which may be counters, count as they are when this process first asks.
 
     Args:
         kind: its class.
