@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import combinations
+from xml.etree import ElementTree
 
 import numpy as np
 import polars as pl
@@ -176,6 +178,7 @@ def test_pairs_that_cover_for_each_other_and_pairs_that_need_each_other() -> Non
 
 def test_efficient_is_whom_nobody_beats() -> None:
     points = {"cheap": (1.0, 0.2), "good": (5.0, 0.4), "beaten": (6.0, 0.3), "twin": (5.0, 0.4), "dear": (9.0, 0.4)}
+    points["as dear"] = (5.0, 0.35)
     assert efficient(points) == ["cheap", "good", "twin"]
 
 
@@ -240,10 +243,8 @@ def test_points_lie_where_cost_and_accuracy_say() -> None:
     assert a[0] == LEFT
 
 
-def test_labels_of_crowded_points_meet_neither_each_other_nor_the_edge_nor_a_point() -> None:
-    points = [Point(f"without member {number}", 10.0 + number / 10, 0.3 + number / 500) for number in range(6)]
-    points += [Point("at the very right end", 20.0, 0.305), Point("left", 0.0, 0.301)]
-    figure = marks_of(pareto_plot(points, title="t", key="k", x_name="s", y_name="ndcg"))
+def label_boxes(figure: ElementTree.Element) -> list[tuple[float, float, float, float]]:
+    """Return left, top, right and bottom of each point's label."""
     boxes = []
     for inner in (one for one in figure.iter("svg") if one.get("overflow")):
         (text,) = inner.iter("text")
@@ -251,14 +252,29 @@ def test_labels_of_crowded_points_meet_neither_each_other_nor_the_edge_nor_a_poi
         left = start if text.get("text-anchor") == "start" else start - LETTER * len(text.text)
         y = float(text.get("y"))
         boxes.append((left, y - 12, left + LETTER * len(text.text), y + 4))
+    return boxes
+
+
+def meeting(boxes: list[tuple[float, float, float, float]]) -> list[tuple[int, int]]:
+    return [
+        (first, second)
+        for (first, a), (second, b) in combinations(enumerate(boxes), 2)
+        if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    ]
+
+
+def test_labels_of_crowded_points_meet_neither_each_other_nor_the_edge_nor_a_point() -> None:
+    points = [Point(f"without member {number}", 10.0 + number / 10, 0.3 + number / 500) for number in range(6)]
+    points += [Point("at the very right end", 20.0, 0.305), Point("left", 0.0, 0.301)]
+    figure = marks_of(pareto_plot(points, title="t", key="k", x_name="s", y_name="ndcg"))
+    boxes = label_boxes(figure)
     assert len(boxes) == len(points)
     dots = [(x * WIDE / 100, y) for x, y in places(figure, "circle", "cx", "cy")]
-    for number, (left, top, right, bottom) in enumerate(boxes):
+    for left, top, right, bottom in boxes:
         assert 40 <= left < right <= WIDE
         assert 0 <= top < bottom <= PARETO
         assert not any(left < x < right and top < y < bottom for x, y in dots)
-        for other in boxes[number + 1 :]:
-            assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+    assert not meeting(boxes)
 
 
 def test_a_curve_ends_where_its_last_epoch_stands() -> None:
@@ -282,3 +298,127 @@ def test_the_effect_is_the_mean_by_the_spread_from_two_users_on() -> None:
     assert two.effect == pytest.approx(0.2 / np.std([0.1, 0.3], ddof=1))
     (one,) = worths(evaluation("intact", np.array([0.5])), [evaluation("text", np.array([0.4]))], METRIC, 99)
     assert one.effect == 0
+
+
+def test_a_share_of_nothing_is_nothing_and_losses_of_seeds_are_told() -> None:
+    zero = evaluation("intact", np.zeros(4))
+    (found,) = worths(zero, [evaluation("text", np.full(4, 0.1))], METRIC, 99, by_seed={"text": (-0.1, -0.2)})
+    assert (found.relative, found.by_seed, found.mean) == (0, (-0.1, -0.2), pytest.approx(0.1))
+
+
+def test_over_seeds_the_catalogue_is_a_mean_and_lists_are_the_first() -> None:
+    first, second = evaluation("s0", BASE), replace(evaluation("s1", BASE), catalogue={"coverage@2": 0.9})
+    second = replace(second, top_items=np.ones((N, 2), np.int32))
+    mean = over_seeds([first, second], "mean")
+    assert mean.catalogue == {"coverage@2": pytest.approx(0.7)}
+    assert mean.top_items is first.top_items
+
+
+def test_segments_have_their_intervals_and_bounds_of_five_and_twenty_unless_told() -> None:
+    intact, less = evaluation("intact", BASE), evaluation("text", BASE - 0.1)
+    bare = replace(intact, options={})
+    rows = segment_worths(bare, less, METRIC, 99)
+    assert [(row.segment, row.n_users) for row in rows] == [("1–5", N // 2), ("6–20", N // 2), ("tail", N // 2)]
+    for row in rows:
+        assert (row.name, row.loss, row.low, row.high) == ("text", *[pytest.approx(0.1)] * 3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "p", "verdict"),
+    [(0.0, 0.001, "no effect shown"), (1e-9, 0.001, "helps"), (-1e-9, 0.001, "harms"), (0.5, float("nan"),
+                                                                                     "no effect shown")],
+)  # fmt: skip
+def test_a_loss_of_nothing_has_no_verdict(loss: float, p: float, verdict: str) -> None:
+    assert worth(loss, p).verdict(0.05) == verdict
+
+
+def test_a_single_seed_and_one_without_loss_agree_with_nothing() -> None:
+    assert "seeds" not in sentence(worth(0.012, 0.003, (0.02,)), METRIC, 0.05)
+    assert "with only 1 of 2 seeds" in sentence(worth(0.012, 0.003, (0.02, 0.0)), METRIC, 0.05)
+    assert "with each of 2 seeds" in sentence(worth(-0.012, 0.003, (-0.02, -0.01)), METRIC, 0.05)
+
+
+def test_what_is_lost_beyond_the_sum_is_said_with_its_ends() -> None:
+    assert overlap_sentence(Overlap("a", "b", -0.1, -0.2, 0.05, 0.001, 0.002), METRIC, 0.05) == (
+        "a and b: both at once lose −0.1000 ndcg@2 (−0.2000 to +0.0500) beyond the sum of the two: "
+        "each is worth less without the other"
+    )
+
+
+def test_the_headline_names_the_largest_loss_first_and_all_that_harm() -> None:
+    helping = [replace(worth(loss, 0.001), name=name) for name, loss in (("a", 0.1), ("b", 0.3), ("c", 0.2))]
+    harming = [replace(worth(loss, 0.001), name=name) for name, loss in (("d", -0.2), ("e", -0.1))]
+    assert headline([*harming, *helping], 0.05) == "b, c and a help; e and d harm"
+    assert headline(helping[:1], 0.05, {worth(0.1, 0.2): ("x", "y")}) == "a helps"
+
+
+def test_as_many_labels_as_there_is_room_for_at_one_place_do_not_meet() -> None:
+    points = [Point(f"member {number}", 5.0, 0.3) for number in range(14)]  # seven lines at either side
+    points += [Point("low", 0.0, 0.2), Point("high", 10.0, 0.4)]
+    boxes = label_boxes(marks_of(pareto_plot(points, title="t", key="k", x_name="s", y_name="ndcg")))
+    assert len(boxes) == len(points)
+    assert not meeting(boxes)
+
+
+def test_marked_points_are_filled_and_larger_and_the_front_is_joined_in_the_order_of_cost() -> None:
+    points = [Point("b", 10.0, 0.4, True), Point("a", 1.0, 0.3), Point("beaten", 10.0, 0.2), Point("c", 5.0, 0.35)]
+    figure = marks_of(pareto_plot(points, title="t", key="k", x_name="s", y_name="ndcg"))
+    b, a, _, c = places(figure, "circle", "cx", "cy")
+    steps = [line for line in figure.iter("line") if line.get("class") == "curve"]
+    ends = [tuple(float(line.get(name).rstrip("%")) for name in ("x1", "y1", "x2", "y2")) for line in steps]
+    assert ends == [(*a, *c), (*c, *b)]
+    circles = list(figure.iter("circle"))
+    assert [circle.get("r") for circle in circles] == ["6", "5", "5", "5"]
+    fills = [circle.get("style").partition(";")[0] for circle in circles]
+    assert fills == ["fill:var(--accent)", *["fill:var(--paper)"] * 3]
+    assert "stroke:var(--quiet)" in circles[2].get("style")
+    assert figure.find("desc") is not None
+    assert "b: 0.4000 at 10.0; a: 0.3000 at 1.0" in "".join(one.text or "" for one in figure.iter())
+
+
+def test_bars_reach_from_zero_to_their_value_below_their_names() -> None:
+    bars = [Bar("a", 0.1, 0.05, 0.15, (0.08,), "helps"), Bar("b", -0.1, -0.2, 0.0, (), "harms"), Bar("c", 0.0, 0, 0)]
+    figure = marks_of(worth_plot(bars, title="t", key="k", x_name="x"))
+    dots = [place for place, mark in zip(places(figure, "circle", "cx", "cy"), figure.iter("circle"), strict=True)
+            if mark.get("r") == "5"]  # fmt: skip
+    (zero,) = {float(line.get("x1").rstrip("%")) for line in figure.iter("line") if line.get("class") == "floor"}
+    assert [dots[0][0] - zero, dots[2][0] - zero] == pytest.approx([zero - dots[1][0], 0], abs=0.01)
+    heights = [y for _, y in dots]
+    assert heights[2] - heights[1] == heights[1] - heights[0] > 0
+    names = {text.text: float(text.get("y")) for text in figure.iter("text")}
+    assert [names["a"] < heights[0] < names["b"] < heights[1] < names["c"] < heights[2]] == [True]
+    values = [text.text for text in figure.iter("text") if "value" in text.get("class")]
+    assert values == ["+0.1000", "−0.1000", "+0.0000"]
+
+
+def test_a_long_curve_keeps_its_ends_and_has_no_more_points_than_can_be_told_apart() -> None:
+    points = [(epoch, 0.1 + epoch / 1000) for epoch in range(1, 242)]
+    (line,) = marks_of(curves_plot({"a": [points]}, title="t", key="k", y_name="ndcg")).iter("polyline")
+    (short,) = marks_of(curves_plot({"a": [points[:80]]}, title="t", key="k", y_name="ndcg")).iter("polyline")
+    kept = [float(place.partition(",")[0]) for place in line.get("points").split()]
+    assert len(kept) == 60 + 1  # every fourth of all but the last, and the last
+    assert kept == sorted(set(kept))
+    assert len(short.get("points").split()) == 80
+
+
+def test_each_group_has_its_colour_and_its_place_in_the_legend() -> None:
+    groups = {name: [[(1, 0.1), (2, 0.2)]] for name in "abcdef"}
+    figure = marks_of(curves_plot(groups, title="t", key="k", y_name="ndcg"))
+    lefts = [x for x, _ in places(figure, "circle", "cx", "cy")]
+    assert np.diff(lefts) == pytest.approx([100 / 6] * 5, abs=0.01)
+    inks = [circle.get("style") for circle in figure.iter("circle")]
+    assert len(set(inks)) == 5
+    assert inks[5] == inks[0]
+    lines = [re.search(r"stroke:(var\([^)]+\))", line.get("style"))[1] for line in figure.iter("polyline")]
+    assert [f"fill:{ink}" for ink in lines] == inks
+
+
+def test_the_beginning_of_training_is_not_drawn_unless_it_is_all_there_is() -> None:
+    """Of a best value of 1, what is below .6 is left out of the axis."""
+    def lowest(start: float) -> float:
+        svg = curves_plot({"a": [[(1, start), (2, 1.0)]]}, title="t", key="k", y_name="ndcg")
+        texts = [text for text in ElementTree.fromstring(svg).iter("text") if float(text.get("x").rstrip("%")) == 0]
+        return min(float(text.text) for text in texts)
+
+    assert lowest(0.1) == 0.6
+    assert lowest(0.8) == 0.8

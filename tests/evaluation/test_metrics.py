@@ -168,3 +168,13 @@ def test_metric_names():
     for text in ("ndcg", "ndcg@", "ndcg@0", "ndcg@-3", "ndcg@ten", "ndcg@1.5", "ndcg@²"):
         with pytest.raises(ConfigError, match="Write it as ndcg@20"):
             parse_metric(text)
+
+
+def test_lists_of_nothing_show_nothing():
+    found = catalogue(np.full((2, 3), -1), np.array([0, 0]), 0, (3,))
+    assert found == {"coverage@3": 0, "gini@3": 0, "novelty@3": 0, "popularity@3": 0}
+
+
+def test_an_item_of_one_user_is_as_novel_as_one_of_nobody():
+    found = catalogue(np.array([[0], [1]]), np.array([1, 0]), 4, (1,))
+    assert (found["novelty@1"], found["popularity@1"]) == (2, 1 / 8)

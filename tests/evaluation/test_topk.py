@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recsys.core.errors import RankerError
 from recsys.evaluation import topk
-from recsys.evaluation.topk import tie_order, top_k
+from recsys.evaluation.topk import places, tie_order, top_k
 
 
 def plainest(scores: np.ndarray, k: int, seen: np.ndarray) -> list[list[int]]:
@@ -161,3 +161,26 @@ def test_wide_rows_are_looked_through_by_segments_and_nothing_is_missed(levels) 
     order = np.lexsort((np.broadcast_to(tie_order(scores.shape[1]), scores.shape), -scores), axis=1)[:, :20]
     assert (items == order).all()
     assert (values == np.take_along_axis(scores, order, axis=1)).all()
+
+
+def test_places_are_those_of_the_list_without_what_is_closed() -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 4, 30).astype(np.float32)  # many ties
+    closed = np.array([2, 7, 7, 29])
+    (order,) = plainest(scores[None], 30, np.isin(np.arange(30), closed)[None])
+    expected = [order.index(item) + 1 if item in order else 0 for item in range(30)]
+    assert places(scores, np.arange(30), closed).tolist() == expected
+    assert places(scores, np.array([order[0], 7]), closed).tolist() == [1, 0]
+
+
+def test_a_block_keeps_to_its_memory(monkeypatch) -> None:
+    sizes, rank = [], topk._rank
+    monkeypatch.setattr(topk, "BLOCK_BYTES", 7 * 30 * 4)
+    monkeypatch.setattr(topk, "_rank", lambda block, k: sizes.append(len(block)) or rank(block, k))
+    top_k(np.zeros((20, 30), dtype=np.float32), 2)
+    assert sizes == [7, 7, 6]
+
+
+def test_a_row_wider_than_a_block_is_ranked_alone(monkeypatch) -> None:
+    monkeypatch.setattr(topk, "BLOCK_BYTES", 4)
+    assert top_k(np.array([[1, 3, 2], [3, 1, 2]], dtype=np.float32), 2)[0].tolist() == [[1, 2], [0, 2]]
