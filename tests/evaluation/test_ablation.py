@@ -415,6 +415,7 @@ def test_each_group_has_its_colour_and_its_place_in_the_legend() -> None:
 
 def test_the_beginning_of_training_is_not_drawn_unless_it_is_all_there_is() -> None:
     """Of a best value of 1, what is below .6 is left out of the axis."""
+
     def lowest(start: float) -> float:
         svg = curves_plot({"a": [[(1, start), (2, 1.0)]]}, title="t", key="k", y_name="ndcg")
         texts = [text for text in ElementTree.fromstring(svg).iter("text") if float(text.get("x").rstrip("%")) == 0]
@@ -422,3 +423,21 @@ def test_the_beginning_of_training_is_not_drawn_unless_it_is_all_there_is() -> N
 
     assert lowest(0.1) == 0.6
     assert lowest(0.8) == 0.8
+
+
+def test_a_label_with_room_stands_beside_its_point() -> None:
+    """At the right, at the right edge at the left; at the left edge there is room at the right alone."""
+    corners = {"a": (0.0, 0.22), "b": (0.0, 0.38), "c": (10.0, 0.22), "d": (10.0, 0.38), "e": (5.0, 0.3)}
+    figure = marks_of(
+        pareto_plot([Point(name * 5, *at) for name, at in corners.items()], title="t", key="k", x_name="s", y_name="n")
+    )
+    labels = {next(one.iter("text")).text: next(one.iter("text")) for one in figure.iter("svg") if one.get("overflow")}
+    dots = dict(zip(corners, places(figure, "circle", "cx", "cy"), strict=True))
+    for name, (_, y) in dots.items():
+        text = labels[name * 5]
+        beside = (-11.0, "end") if name in "cd" else (11.0, "start")
+        assert (float(text.get("x")), text.get("text-anchor"), float(text.get("y"))) == (*beside, y + 4)
+    twins = [Point("a", 0.0, 0.3), Point("b", 0.0, 0.3), Point("c", 10.0, 0.4), Point("d", 10.0, 0.2)]
+    boxes = label_boxes(marks_of(pareto_plot(twins, title="t", key="k", x_name="s", y_name="n")))
+    assert len(boxes) == 4
+    assert min(left for left, *_ in boxes) >= 40

@@ -230,3 +230,27 @@ def test_a_user_with_just_enough_can_be_drawn() -> None:
     assert drawn_users(split, 1.0, 2, RUN).tolist() == [0]
     assert drawn_users(split, 1.0, 1, RUN).tolist() == [0, 1]
     assert drawn_users(split, 0.01, 1, RUN).shape == (1,)  # one at least
+
+
+def test_the_protocol_says_what_is_known_of_newcomers() -> None:
+    split = make_split([0, 0, 1, 1], [0, 1, 1, 2], [0, 2, 0, 2], 2, 3)
+    for n, said in ((2, "their first 2 train items"), (None, "all their train items")):
+        found = evaluate_newcomers(Records(3), split, np.array([1]), n, MEASURE, run=RUN, name="r")
+        assert found.protocol["known of them"] == f"{said}; they are not in train"
+        assert found.per_user["user_idx"].to_list() == [1]
+
+
+def test_equal_words_are_comparable_and_other_words_are_not() -> None:
+    split = random_split()
+    ranker, allowed = TableRanker(np.zeros((60, 40))), fixed_items(np.arange(40) < 20)
+    marks = [
+        evaluate_among(ranker, split, MEASURE, allowed, told, run=RUN, name="t").protocol["fingerprint"]
+        for told in ("a", "a", "b")
+    ]
+    assert marks[0] == marks[1] != marks[2]
+    assert marks[0].startswith(evaluate(ranker, split, MEASURE, run=RUN).protocol["fingerprint"] + "-")
+
+
+def test_users_with_validation_items_alone_are_not_asked_and_all_may_be_drawn() -> None:
+    split = make_split([0, 0, 1, 1, 2], [0, 1, 0, 1, 0], [0, 2, 0, 1, 2], 3, 2)
+    assert drawn_users(split, 1.0, 1, RUN).tolist() == [0]  # 1 has nothing in test, 2 nothing in train

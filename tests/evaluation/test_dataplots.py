@@ -79,3 +79,38 @@ def test_columns_stand_on_the_ground_side_by_side() -> None:
 def test_a_truth_value_is_no_number() -> None:
     html = Table([{"there": True, "n": 1}])._repr_html_()
     assert '<td>True</td><td class="number">1</td>' in html
+
+
+def test_each_column_has_its_number_above_and_its_name_below() -> None:
+    figure = marks_of(column_chart({"few": 1, "many": 4321}, title="t", key="k", digits=1))
+    columns, texts = places(figure, "rect", "x", "y", "width", "height"), list(figure.iter("text"))
+    assert [text.text for text in texts] == ["1.0", "few", "4,321.0", "many"]
+    for (left, top, width, _), above, below in zip(columns, texts[::2], texts[1::2], strict=True):
+        middle = pytest.approx(left + width / 2, abs=0.01)
+        assert [float(text.get("x").rstrip("%")) for text in (above, below)] == [middle, middle]
+        assert float(above.get("y")) < top
+        assert float(below.get("y")) > CURVE_HEIGHT
+    assert (columns[0][0], columns[1][0] + columns[1][2]) == (pytest.approx(100 - columns[1][0] - columns[1][2]), (
+        pytest.approx(100 - columns[0][0])))  # fmt: skip
+
+
+def test_a_table_without_rows_is_empty_and_names_stand_as_their_columns_do() -> None:
+    assert "<thead><tr></tr></thead><tbody></tbody>" in Table([])._repr_html_()
+    html = Table([{"n": 1, "who": "a"}, {"n": 2, "who": 5}])._repr_html_()
+    assert '<thead><tr><th class="number">n</th><th>who</th></tr></thead>' in html
+    assert '<td class="number">2</td><td class="number">5</td>' in html
+
+
+def test_a_figure_stands_below_its_caption_and_there_are_several() -> None:
+    svgs = [column_chart({"a": 1}, title="t", key=key) for key in "kl"]
+    html = Figures({"one": svgs[0], "two": svgs[1]})._repr_html_()
+    wanted = "".join(f"<figure><figcaption>{said}</figcaption>{svg}</figure>"
+                     for said, svg in zip(("one", "two"), svgs, strict=True))  # fmt: skip
+    assert html.endswith(f'<div class="recsys">{wanted}</div>')
+
+
+def test_a_long_curve_has_no_more_points_than_can_be_told_apart() -> None:
+    points = tail_curve(np.arange(1, 1001))
+    assert len(points) == 60
+    assert points[0] == (0, 0)
+    assert points[-1] == (100, 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 from dataclasses import replace
@@ -17,6 +18,7 @@ from recsys.cli import main
 from recsys.core.config import make_settings
 from recsys.core.errors import ArtifactError, ConfigError, DataError, RankerError
 from recsys.core.values import Query, Split
+from recsys.evaluation import evaluator as evaluator_module
 from recsys.evaluation import result as result_module
 from recsys.evaluation import segments as segments_module
 from recsys.evaluation.evaluator import Evaluation, EvaluationSettings, evaluate, make_validator
@@ -388,3 +390,47 @@ def test_figures_of_other_libraries_on_the_same_split(shared_data, run, regulari
     settings = EvaluationSettings(ks=(20,), metrics=("recall", "ndcg", "mrr"))
     found = evaluate(Linear(split.train, regularisation), split, settings, run=run)
     assert {name: round(found.summary[name], 4) for name in expected} == expected
+
+
+def test_a_batch_of_scores_keeps_to_its_memory(run, monkeypatch):
+    monkeypatch.setattr(evaluator_module, "SCORE_BYTES", 4 * 40 * 10)
+    ranker = TableRanker(np.zeros((60, 40)))
+    found = evaluate(ranker, random_split(), SMALL, run=run)
+    sizes = [len(query) for query in ranker.queries]
+    assert sizes[:-1] == [10] * (len(found.per_user) // 10)
+    monkeypatch.setattr(evaluator_module, "SCORE_BYTES", 1)  # less than a row: one user after another
+    assert np.array_equal(evaluate(ranker, random_split(), SMALL, run=run).top_items, found.top_items)
+
+
+def test_seconds_are_summed_over_the_batches(run, monkeypatch):
+    @contextlib.contextmanager
+    def two_seconds():
+        yield {"wall_s": 2.0}
+
+    monkeypatch.setattr(evaluator_module, "stopwatch", two_seconds)
+    split = random_split()
+    n_batches = -(-np.count_nonzero(split.test.user_counts) // 7)
+    found = evaluate(TableRanker(np.zeros((60, 40))), split, EvaluationSettings(batch_size=7), run=run)
+    assert found.seconds == {"score_s": 2.0 * n_batches, "rank_s": 2.0 * n_batches, "metric_s": 2.0}
+
+
+def test_a_saved_document_is_text_that_people_can_read(run, tmp_path):
+    found = evaluate(Dot(60, 40), random_split(), SMALL, run=run, name="naïve – 千")
+    found.save(tmp_path)
+    text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
+    assert text.startswith('{\n  "name": "naïve – 千",\n')
+    assert text.endswith("}\n")
+    columns = pl.read_parquet(tmp_path / "top_items.parquet").columns
+    assert columns == [f"rank_{place}" for place in (1, 2, 3, 4, 5)]
+    found.save(tmp_path)  # over what is there
+    assert set(found.segments.filter(pl.col("by") == "history")["metric"]) == {"ndcg@5", "recall@5"}
+    assert "recall_tail@5" in found.per_user.columns
+    assert all(name.startswith("recall@") for name in found.metrics if "recall" in name)
+
+
+def test_what_is_masked_and_taken_again_is_counted_for_each_user(run):
+    # User 1 takes item 0 of user 0's mask, and item 2 again; user 2 takes item 1 again.
+    users, items = [0, 1, 1, 1, 2, 2], [0, 2, 2, 0, 1, 1]
+    split = make_split(users, items, [0, 0, 2, 2, 0, 2], 3, 3)
+    settings = EvaluationSettings(ks=(1,), metric="ndcg@1")
+    assert evaluate(TableRanker(np.zeros((3, 3))), split, settings, run=run).protocol["truth_masked"] == 2

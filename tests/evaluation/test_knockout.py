@@ -86,3 +86,14 @@ def test_a_ranker_that_reads_nothing_of_it_is_not_met() -> None:
     assert both.met({"name": "content_knn"}) == both
     assert both.met({"name": "content_knn", "modalities": ["text"]}) == Knockout("noise", ("text",))
     assert both.label == "noise-image+text"
+
+
+def test_what_is_wholly_absent_stays_so(recwarn: pytest.WarningsRecorder) -> None:
+    bare = ItemFeatures({"image": np.full((3, 2), np.nan, np.float32)})
+    for how in HOWS:
+        assert not knocked_out(bare, Knockout(how, ("image",)), RUN).present("image").any()
+    assert not recwarn.list
+
+
+def test_a_knockout_is_plain_values_for_keys() -> None:
+    assert Knockout("zero", ("image", "text")).to_dict() == {"how": "zero", "modalities": ["image", "text"]}

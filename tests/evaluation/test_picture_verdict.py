@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from evaluation_worlds import make_split
 
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
+from recsys.core.values import Split
 from recsys.evaluation.permutation import swap_test
 from recsys.evaluation.picture_cases import Cases, JudgeSettings, Way, ways
 from recsys.evaluation.picture_verdict import Verdict
@@ -136,3 +139,123 @@ def test_swapping_by_hand() -> None:
     assert found.p == pytest.approx(0.5, abs=0.05)
     assert swap_test(np.ones((3, 3)), np.random.default_rng(0), draws=9).p == 1
     assert swap_test(np.eye(9), np.random.default_rng(0), draws=9).p == pytest.approx(1 / 10)
+
+
+# -- more users than the first ten -----------------------------------------------------------------------------------
+
+
+def ranked(n: int = 24) -> Verdict:
+    """User u likes direction u; all pictures are alike and lean to user 0 most, so that user u is at rank u + 1."""
+    axes, lean = np.eye(n), np.arange(n, 0, -1.0)
+    users, rows = np.arange(n), [np.array([u]) for u in range(n)]
+    cases = Cases(users, np.roll(users, 1), users[:, None], liked=rows, known=rows)
+    drawn = np.tile(lean, (n, 1, 1))
+    sights = {
+        Way("own", "own", 0.5): (drawn, {}),
+        Way("nobody", "nobody", 0.5): (-drawn, {}),
+        Way("own at 1", "own", 1, first=True): (drawn[::-1], {}),
+        Way("nobody at 1", "nobody", 1, first=True): (drawn * 0 - 1, {}),
+    }
+    return Verdict(cases, sights, np.concatenate([axes, -axes]), np.arange(2 * n), Run())
+
+
+def test_hits_and_chance_among_more_than_ten() -> None:
+    told = {(row["way"], row["pictures"], row["compares"]): row for row in ranked().whose()}
+    assert [key[:2] for key in told if key[2] == "seen"] == [
+        ("liked train pictures", "together"), ("own", "one by one"), ("own", "together"), ("own at 1", "one by one"),
+        ("own at 1", "together"),
+    ]  # fmt: skip
+    seen = told["own", "one by one", "seen"]
+    assert [seen[name][0] for name in ("hit@1", "hit@10")] == pytest.approx([1 / 24, 10 / 24])
+    assert seen["mrr"][0] == pytest.approx(np.mean(1 / np.arange(1, 25)))
+    assert (seen["chance of hit@1"], seen["chance of hit@10"]) == (1 / 24, 10 / 24)
+    assert told["liked train pictures", "together", "seen"]["hit@1"] == [1, 1, 1]
+    assert told["own", "one by one", "moved"]["hit@1"][0] == pytest.approx(1 / 24)
+
+
+def test_pictures_are_taken_less_the_mean_of_trains_pictures() -> None:
+    """The same world with everything moved by (5, 7), and a poster apart from it that train lacks: the same values."""
+    moved = np.array([5.0, 7.0])
+    plain = {sight.way: (sight.vectors + moved, sight.pixels) for sight in verdict().sights.values()}
+    found = Verdict(CASES, plain, POSTERS + moved, np.array([0, 1, 2, 3, 8]), Run())
+    for metric, values in verdict().values["own"].items():
+        np.testing.assert_allclose(found.values["own"][metric], values)
+
+
+def test_differences_of_cut_and_of_chosen_pictures_are_with_their_counterparts() -> None:
+    """Of the first item alone: of user 7 its own item is (.6, .8), of user 9 (.8, .6)."""
+    one = (np.array([[X], [Y]]), {})
+    two = (np.array([[X], [NEAR_Y], [Y], [Y]]), {})
+    sights = {
+        Way("own", "own", 0.5): two, Way("another", "another", 0.5): two, Way("nobody", "nobody", 0.5): two,
+        Way("own at 0.5", "own", 0.5, first=True): one,
+        Way("own without soft", "own", 0.5, "soft", first=True): (np.array([[NEAR_Y], [NEAR_Y]]), {}),
+        Way("own, chosen", "own", 0.5, candidates=3): two,
+    }  # fmt: skip
+    found = Verdict(CASES, sights, POSTERS, np.arange(4), Run()).gaps()
+    assert list(found) == ["own - another", "own - nobody", "own, chosen - nobody", "own at 0.5 - own without soft"]
+    cut = found["own at 0.5 - own without soft"]
+    assert cut["item"]["mean"] == pytest.approx(((0.6 - 1) + (0.6 - 0.96)) / 2)
+    assert cut["taste"]["mean"] == pytest.approx(((1 - 0.6) + (1 - 0.8)) / 2)
+    assert cut["taste"]["ratio"] == pytest.approx(1 / 0.7)
+    assert found["own - another"]["taste"] == {"mean": 0, "low": 0, "high": 0, "p": 1, "ratio": 1}
+
+
+def test_all_tables_say_of_whom_and_of_how_many() -> None:
+    cases = Cases(CASES.users, CASES.others, CASES.targets, [np.array([0]), np.array([2, 4, 5])], CASES.known)
+    drawn = {Way("own", "own", 0.5): (np.array([[X], [NEAR_Y], [Y], [Y]]), {})}
+    found = Verdict(cases, drawn, POSTERS, np.arange(4), Run()).to_dict()
+    assert (found["users"], found["items_a_user"], found["liked_a_user"]) == (2, 2, 2.0)
+    mean, low, high = found["means"]["own"]["item"]
+    assert (mean, low, high) == (pytest.approx((0.78 + 0.7) / 2), pytest.approx(0.7), pytest.approx(0.78))
+    assert set(found) == {
+        "users", "items_a_user", "liked_a_user", "metrics", "means", "gaps", "real", "sweep", "whose", "realness",
+    }  # fmt: skip
+
+
+def test_the_terminal_has_the_figures_in_their_columns() -> None:
+    lines = [line.split() for line in verdict().to_text().splitlines()]
+    own = next(line for line in lines if line[:1] == ["own"])
+    assert [float(value) for value in own[1:]] == pytest.approx([0.9, 0.9, 0.74, 0.95, 0.4], abs=0.005)
+
+
+def test_ways_by_hand() -> None:
+    names = lambda found: [(way.name, way.whose, way.dial) for way in found]  # noqa: E731
+    compared = [(name, name, 0.5) for name in ("nobody", "own", "another")]
+    assert names(ways(JudgeSettings(dials=()), [])) == compared
+    assert names(ways(JudgeSettings(dials=(1, 0)), []))[3:] == [
+        ("own at 0", "own", 0), ("own at 1", "own", 1), ("nobody at 1", "nobody", 1),
+    ]  # fmt: skip
+    assert names(ways(JudgeSettings(dials=()), ["soft"]))[3:] == [("own at 0.5", "own", 0.5),
+                                                                  ("own without soft", "own", 0.5)]  # fmt: skip
+    assert not any(way.first or way.candidates for way in ways(JudgeSettings(dials=()), []))
+
+
+def judged_split() -> Split:
+    """Users 0 to 3 took item 0 in train, 1 in validation and 2 in test; user 4 took 3, 4 and 5."""
+    rows = [(user, item, part) for user in range(4) for part, item in enumerate((0, 1, 2))]
+    rows += [(4, 3, 0), (4, 4, 1), (4, 5, 2)]
+    users, items, part = np.array(rows).T
+    split = make_split(users, items, part, 5, 6)
+    rated = replace(split.dataset.interactions, rating=np.where(users == 3, 3.9, 4.0).astype(np.float32))
+    return Split(replace(split.dataset, interactions=rated), split.part, split.kind)
+
+
+@pytest.mark.parametrize(("part", "own", "item"), [("test", 2, 5), ("valid", 1, 4)])
+def test_the_part_judges_with_items_that_are_new_in_it_and_liked_by_rating(part: str, own: int, item: int) -> None:
+    settings = JudgeSettings(part=part, users=9, items=1, least=1, known=1)
+    found = Cases.of(judged_split(), settings, np.ones(6, bool))
+    assert sorted(found.users) == [0, 1, 2, 4]  # 3 rates below 4
+    for user, rows, target in zip(found.users, found.liked, found.targets, strict=True):
+        assert rows.tolist() == [item if user == 4 else own]
+        assert target.tolist() == [own if user == 4 else item]
+    whose = dict(zip(found.users.tolist(), found.others.tolist(), strict=True))
+    assert sorted(whose.values()) == sorted(whose)
+    assert all(user != other for user, other in whose.items())
+    few = Cases.of(judged_split(), settings.model_copy(update={"users": 2}), np.ones(6, bool))
+    assert len(few.users) == len(few.others) == 2
+
+
+def test_nobody_who_likes_anything_is_said() -> None:
+    with pytest.raises(DataError, match="0 users like"):
+        Cases.of(judged_split(), JudgeSettings(liked=5, least=1, known=1), np.ones(6, bool))

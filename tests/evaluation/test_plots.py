@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -23,6 +24,8 @@ from recsys.evaluation.plots import (
     tile_colours,
     title_card,
 )
+
+from figures import marks_of, places
 
 ROWS = [Estimate("EASE", 0.34, 0.33, 0.36, True), Estimate("kNN", 0.30, 0.29, 0.31), Estimate("Pop", 0.15, 0.14, 0.17)]
 
@@ -175,7 +178,9 @@ def test_initials(title: str, letters: str) -> None:
     ("value", "text"),
     [
         (1682, "1,682"), (-3, "−3"), (0.34414, "0.3441"), (212.4, "212.40"), (123456.7, "123,457"), (1.2e-4, "0.00012"),
-        (None, "–"), (math.nan, "–"), (True, "yes"), ("as it is", "as it is"), (0.0, "0.0000"),
+        (None, "–"), (math.nan, "–"), (True, "yes"), ("as it is", "as it is"), (0.0, "0.0000"), (False, "no"),
+        (0.001, "0.0010"), (0.00099, "0.00099"), (-0.0005, "−0.0005"), (1.9999, "1.9999"), (2.0, "2.00"),
+        (999.99, "999.99"), (1000.0, "1,000"), (-1234567, "−1,234,567"), (math.inf, "–"),
     ],
 )  # fmt: skip
 def test_numbers(value: object, text: str) -> None:
@@ -186,7 +191,8 @@ def test_numbers(value: object, text: str) -> None:
     ("seconds", "text"),
     [
         (0.004, "0.00 s"), (0.42, "0.42 s"), (3.14, "3.1 s"), (59.4, "59 s"), (59.7, "1 min 0 s"), (125, "2 min 5 s"),
-        (3600, "1 h 0 min"), (90_061, "25 h 1 min"), (None, "–"),
+        (3600, "1 h 0 min"), (90_061, "25 h 1 min"), (None, "–"), (0.999, "1.00 s"), (1.0, "1.0 s"), (9.94, "9.9 s"),
+        (10.0, "10 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (math.nan, "–"), (3_600_000, "1,000 h 0 min"),
     ],
 )  # fmt: skip
 def test_durations(seconds: float | None, text: str) -> None:
@@ -215,3 +221,90 @@ def test_equal_input_gives_equal_bytes() -> None:
     points = [(epoch, random.Random(epoch).random()) for epoch in range(50)]
     assert line_chart(points, title="t", key="c") == line_chart(list(points), title="t", key="c")
     assert forest_plot(ROWS, title="t", key="f") == forest_plot(list(ROWS), title="t", key="f")
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.001, "0.001"), (0.00099, "< 0.001"), (None, "–"), (math.nan, "–")])
+def test_p_values(p: float | None, text: str) -> None:
+    assert wording.p_value(p) == text
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "said"),
+    [(0.1, 0.049, "better"), (-0.1, 0.049, "worse"), (0.1, 0.05, "no difference shown"),
+     (0.0, 0.001, "no difference shown"), (0.1, None, "no difference shown"), (0.1, math.nan, "no difference shown")],
+)  # fmt: skip
+def test_a_difference_is_shown_by_a_p_below_alpha_alone(difference: float, p: float | None, said: str) -> None:
+    assert wording.verdict(difference, p, 0.05) == said
+
+
+def test_what_is_not_finite_is_a_dash() -> None:
+    for write in (wording.fixed, wording.short):
+        assert write(math.nan) == write(math.inf) == "–"
+    assert wording.fixed(None) == "–"
+    assert wording.fixed(0.01) == "0.0100"
+
+
+def test_statements_keep_what_is_not_known() -> None:
+    said = {"split": "new kind", "history": "train", "odd_rule": 2, "dataset": "d"}
+    assert wording.protocol_rows(said) == [
+        ("Data set", "d"), ("How it was split", "new kind"), ("Known of a user", "what they took in train"),
+        ("Odd rule", "2"),
+    ]  # fmt: skip
+
+
+def test_rows_of_a_forest_stand_below_each_other_each_below_its_name() -> None:
+    figure = marks_of(forest_plot(ROWS, title="t", key="f"))
+    heights = [y for _, y in places(figure, "circle", "cx", "cy")]
+    assert heights[2] - heights[1] == heights[1] - heights[0] > 0
+    assert heights == [float(line.get("y1")) for line in figure.iter("line") if line.get("class") == "interval"]
+    names = [float(text.get("y")) for text in figure.iter("text") if "name" in text.get("class")]
+    assert all(name < dot for name, dot in zip(names, heights, strict=True))
+    assert all(dot < name for name, dot in zip(names[1:], heights[:-1], strict=True))
+    labels = [text for text in figure.iter("text") if text.get("class") == "tick"]
+    assert min(float(text.get("y")) for text in labels) > heights[2]
+    ticks = {float(text.text): per_cent(text, "x") for text in labels}
+    dots = [x for x, _ in places(figure, "circle", "cx", "cy")]
+    assert dots[1] == pytest.approx(ticks[0.30], abs=0.01)
+    assert not [line for line in figure.iter("line") if line.get("class") == "floor"]
+    kinds = [text.get("class") for text in figure.iter("text") if text.get("class") != "tick"]
+    assert kinds == ["name marked", "value marked", *["name", "value"] * 2]
+
+
+def test_a_label_of_just_the_most_letters_is_whole() -> None:
+    figure = marks_of(forest_plot([Estimate("x" * 26, 0.2, 0.1, 0.3)], title="t", key="f"))
+    assert "x" * 26 in [text.text for text in figure.iter("text")]
+
+
+def test_a_curve_stands_where_its_ticks_say_from_end_to_end() -> None:
+    figure = marks_of(line_chart([(1, 0.1), (2, 0.3), (3, 0.2)], title="t", key="c", best_x=2))
+    steps = [line for line in figure.iter("line") if line.get("class") == "curve"]
+    grid = [float(line.get("y1")) for line in figure.iter("line") if line.get("class") == "grid"]
+    labels = [float(text.text) for text in figure.iter("text") if text.get("x") == "0"]
+    height = dict(zip(labels, grid, strict=True))
+    assert [float(steps[0].get("y1")), float(steps[0].get("y2")), float(steps[1].get("y2"))] == pytest.approx(
+        [height[0.1], height[0.3], height[0.2]], abs=0.01
+    )
+    left, middle, right = per_cent(steps[0], "x1"), per_cent(steps[0], "x2"), per_cent(steps[1], "x2")
+    assert (left, right) == (7, 98.5)
+    assert middle == pytest.approx((left + right) / 2, abs=0.01)
+    assert [text.text for text in figure.iter("text") if text.get("x") != "0"] == ["epoch 1", "3"]
+    (floor,) = [line for line in figure.iter("line") if line.get("class") == "floor"]
+    assert per_cent(floor, "x1") == per_cent(floor, "x2") == middle
+    assert [text.text for text in marks_of(line_chart([(4, 0.1)], title="t", key="c")).iter("text")][-1] == "epoch 4"
+
+
+def test_what_is_drawn_on_a_card_begins_on_the_card() -> None:
+    for number in range(300):
+        figure = ElementTree.fromstring(title_card(f"Film {number}"))
+        for x, y in places(figure, "circle", "cx", "cy"):
+            assert 0 <= x <= 120
+            assert 0 <= y <= 150
+        for path in figure.iter("path"):
+            assert all(0 <= float(one) <= 150 for one in re.findall(r"-?\d+", path.get("d"))), path.get("d")
+
+
+def test_letters_stand_above_the_year_if_there_is_one() -> None:
+    with_year, without = (ElementTree.fromstring(title_card(title)) for title in ("A film (1999)", "A film"))
+    letters, year = places(with_year, "text", "y")
+    assert letters < year
+    assert places(without, "text", "y")[0] > letters

@@ -19,7 +19,7 @@ from recsys.core.errors import ArtifactError
 from recsys.evaluation import page as page_module
 from recsys.evaluation.page import render
 from recsys.evaluation.publish import report_markdown, write_report
-from recsys.evaluation.report import ListedItem, RankerRow, RecommendedList, Report
+from recsys.evaluation.report import Curve, Difference, ListedItem, RankerRow, RecommendedList, Report, best_of
 from recsys.evaluation.svg import check_svg
 
 PAYLOAD = (
@@ -275,6 +275,7 @@ def test_pictures_come_in_as_data_only() -> None:
         "<script>alert(1)</script>", "<style>*{}</style>", '<a href="x"/>', "<foreignObject/>", '<g onclick="x"/>',
         '<image href="https://a.example/x.png"/>', '<use href="other.svg#a"/>', '<g style="fill:url(https://a.example)"/>',
         '<g fill="url( //a.example )"/>', "<title><![CDATA[<img src=x>]]></title>", "<!-- x -->", "<g>", "&nbsp;",
+        '<image src="a.png"/>', '<g xml:base="https://a.example/"/>', '<g style="a:@b"/>', '<image href="a.svg#b"/>',
         '<x:script xmlns:x="http://www.w3.org/2000/svg"/>', '<set attributeName="href"/>',
         '<image xmlns:l="http://www.w3.org/1999/xlink" l:href="javascript:alert(1)"/>', '<g style="a:\\75rl(x)"/>',
     ],
@@ -287,7 +288,7 @@ def test_figures_that_do_more_than_draw_are_refused(inside: str) -> None:
 def test_figures_that_only_draw_are_let_in() -> None:
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg"><defs><linearGradient id="a"/></defs><title>1 &lt; 2</title>'
-        f'<rect fill="url(#a)" style="stroke: red"/><use href="#a"/><image href="{picture(0, 0, 0)}"/></svg>'
+        f'<rect fill="url(#a)" style="stroke: red"/><use id="a@b\\" href="#a"/><image href="{picture(0, 0, 0)}"/></svg>'
     )
     assert check_svg(svg, "Visuals") == svg
     with pytest.raises(ArtifactError, match="starts with <g>"):
@@ -334,3 +335,112 @@ def test_markdown_holds_the_table_and_cannot_be_broken_by_names() -> None:
     assert "| Pop\\|ular \\*all\\* | 0.1564" in text
     assert "- Pop\\|ular \\*all\\* against EASE, ndcg@20: worse (−0.1877 [−0.1957, −0.1797], Holm p < 0.001)" in text
     assert "commit 0123456789ab" in text
+
+
+def test_a_table_in_markdown_by_hand() -> None:
+    first = RankerRow("a", "A", True, {"recall@5": 0.5, "ndcg@5": 0.25}, {"ndcg@5": (0.2, 0.3)}, fit_s=2.0, cpu_s=0.5)
+    second = RankerRow("b", "B", False, {"recall@5": 0.75, "ndcg@5": float("nan")})
+    gap = Difference("b", "a", "ndcg@5", -0.1, -0.2, 0.0, 0.01, 0.02)
+    report = Report("t", rankers=[second, first], differences=[gap], metric="ndcg@5", made={"date": "today"}, level=0.9)
+    assert report_markdown(report).splitlines() == [
+        "| ranker | ndcg@5 | recall@5 | fit | CPU |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| A (chosen on validation) | **0.2500** [0.2000, 0.3000] | 0.5000 | 2.0 s | 0.50 s |",
+        "| B | – | **0.7500** | – | – |",
+        "",
+        "90% bootstrap intervals over users in brackets; date today.",
+        "",
+        "- B against A, ndcg@5: worse (−0.1000 [−0.2000, 0.0000], Holm p 0.020)",
+    ]
+    assert report_markdown(Report("t", rankers=[RankerRow("a", "A", False, {})])) == ""
+
+
+def test_tables_have_the_main_length_and_metric_first_and_then_grow() -> None:
+    summary = dict.fromkeys(("recall@100", "recall@5", "recall@20", "ndcg@20", "ndcg@5", "recall@10"), 0.1)
+    report = Report("t", rankers=[RankerRow("a", "A", False, summary)], metric="ndcg@20")
+    assert report.tables() == [
+        ("20", ["ndcg@20", "recall@20"]), ("5", ["recall@5", "ndcg@5"]), ("10", ["recall@10"]), ("100", ["recall@100"]),
+    ]  # fmt: skip
+
+
+def test_rankers_are_ordered_by_the_main_metric_then_name_and_those_without_it_are_last() -> None:
+    values = {"z": 0.2, "b": 0.3, "a": 0.2, "none": None, "nan": float("nan")}
+    rows = [RankerRow(name, name.upper(), False, {} if v is None else {"m@1": v}) for name, v in values.items()]
+    report = Report("t", rankers=rows, metric="m@1")
+    assert [row.name for row in report.ordered()] == ["b", "a", "z", "nan", "none"]
+    assert (report.label("b"), report.label("unknown")) == ("B", "unknown")
+
+
+def test_the_best_is_of_two_at_least_and_of_numbers() -> None:
+    rows = [{"m": 0.1, "n": float("nan")}, {"m": 0.3, "n": float("nan"), "k": -1.0}]
+    assert best_of(rows, ["m", "n", "k", "other"]) == {"m": 0.3, "k": -1.0}
+    assert best_of(rows[:1], ["m"]) == {}
+
+
+def test_a_curve_says_its_best_and_its_last_epoch() -> None:
+    points = [(1, 0.1), (3, 0.3), (4, 0.2)]
+    curves = [Curve("a", "m@1", points, 3), Curve("a", "m@1", points, 2), Curve("a", "m@1", [(1, float("nan"))], 1)]
+    found = Page(render(Report("t", curves=curves, glossary={}, rankers=[RankerRow("a", "A", False, {})])))
+    captions = [data.strip() for tag, data in found.text if tag == "figcaption" and data.strip()]
+    assert captions == [
+        "m@1: 0.3000 at epoch 3, stopped after 4", "m@1: no best epoch marked, stopped after 4",
+    ]  # fmt: skip
+
+
+def test_curves_of_one_metric_are_on_one_scale() -> None:
+    ends = (("a", "m@1", 0.1, 0.2), ("b", "m@1", 0.3, 0.5), ("c", "n@1", 0.0, 9.0))
+    curves = [Curve(name, metric, [(1, low), (2, high)], 2) for name, metric, low, high in ends]
+    html = render(Report("t", curves=curves, glossary={}))
+    figures = [ElementTree.fromstring(figure) for figure in re.findall(r"<svg.*?</svg>", html, re.DOTALL)]
+    ticks = [[text.text for text in figure.iter("text") if text.get("x") == "0"] for figure in figures]
+    assert ticks[0] == ticks[1]
+    assert (float(ticks[0][0]), float(ticks[0][-1])) == (pytest.approx(0.1, abs=0.11), pytest.approx(0.5, abs=0.11))
+    assert float(ticks[2][-1]) >= 9
+
+
+def test_segments_are_a_table_with_the_rankers_downwards_in_their_order() -> None:
+    def row(segment: str, mean: float, **name: str) -> dict:
+        return {"by": "history", "segment": segment, "metric": "m@1", "n_users": 3, "mean": mean, "low": mean - 0.01,
+                "high": mean + 0.01, **name}  # fmt: skip
+
+    rankers = [RankerRow(name, name.upper(), False, {"m@1": value}) for name, value in (("a", 0.1), ("b", 0.2))]
+    rows = [row("0 (cold)", 0.125, name="x"), row("0 (cold)", 0.375, name="a"), row("21+", 0.25, name="b")]
+    html = render(Report("t", rankers=rankers, segments=rows, metric="m@1", glossary={}))
+    table = re.search(r"<h3>By how many items.*?</table>", html, re.DOTALL)[0]
+    lines = [re.sub(r"<[^>]+>|\s+", " ", line).split() for line in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
+    assert [line[0] for line in lines[1:]] == ["B", "A", "x"]
+    assert [line[1:3] for line in lines[1:]] == [
+        ["–", "0.2500"],
+        ["0.3750", "0.3650–0.3850"],
+        ["0.1250", "0.1150–0.1350"],
+    ]
+    assert re.findall(r"<td.*?<b>([\d.]+)</b>", table) == ["0.2500", "0.3750"]
+    nameless = Page(render(Report("t", segments=[row("21+", 0.25)], glossary={})))
+    assert "all 0.2500" in nameless.words()
+
+
+def test_the_forest_has_a_bare_dot_without_an_interval_and_the_floor() -> None:
+    rows = [RankerRow("a", "A", True, {"m@1": 0.3}, {"m@1": (0.2, 0.4)}), RankerRow("b", "B", False, {"m@1": 0.1})]
+    (svg,) = re.findall(r"<svg.*?</svg>", render(Report("t", rankers=rows, metric="m@1", floor="b", glossary={})), re.S)
+    figure = ElementTree.fromstring(svg)
+    assert figure.find("desc").text == "A 0.3000 (from 0.2000 to 0.4000); B 0.1000 (from 0.1000 to 0.1000)"
+    (floor,) = [line.get("x1") for line in figure.iter("line") if line.get("class") == "floor"]
+    assert floor == [dot.get("cx") for dot in figure.iter("circle")][1]
+    assert [group.get("class") for group in figure.iter("g")] == ["row marked", "row"]
+
+
+def test_four_facts_stand_at_the_top_and_the_others_below() -> None:
+    names = ["one", "two", "three", "four", "five", "six"]
+    whole = render(Report("t", facts=[(f"fact {name}", name) for name in names], glossary={}))
+    places = [whole.index(f"fact {name}") for name in names]
+    assert places == sorted(places)
+    assert [whole.count(f"fact {name}") for name in names] == [1] * 6
+    few = render(Report("t", facts=[(f"fact {name}", name) for name in names[:4]], glossary={}))
+    assert set(Page(whole).headings()) - set(Page(few).headings())
+
+
+def test_an_item_without_a_title_is_named_by_its_id() -> None:
+    items = [ListedItem("", "id 7", image=picture(1, 2, 3)), ListedItem("", "id 8")]
+    found = Page(render(Report("t", lists=[RecommendedList("You", "", [], items)], glossary={})))
+    assert found.all("img")[0]["alt"] == "Picture of id 7"
+    assert "Drawn card (the data has no picture): id 8" in found.words()
