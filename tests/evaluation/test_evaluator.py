@@ -434,3 +434,10 @@ def test_what_is_masked_and_taken_again_is_counted_for_each_user(run):
     split = make_split(users, items, [0, 0, 2, 2, 0, 2], 3, 3)
     settings = EvaluationSettings(ks=(1,), metric="ndcg@1")
     assert evaluate(TableRanker(np.zeros((3, 3))), split, settings, run=run).protocol["truth_masked"] == 2
+
+
+def test_a_document_that_other_readers_of_json_refuse_is_not_written(run, tmp_path):
+    found = replace(evaluate(Dot(60, 40), random_split(), SMALL, run=run), seconds={"score_s": np.nan})
+    with pytest.raises(ValueError, match="Out of range float"):
+        found.save(tmp_path)
+    assert not (tmp_path / "evaluation.json").exists()
