@@ -441,3 +441,11 @@ def test_a_label_with_room_stands_beside_its_point() -> None:
     boxes = label_boxes(marks_of(pareto_plot(twins, title="t", key="k", x_name="s", y_name="n")))
     assert len(boxes) == 4
     assert min(left for left, *_ in boxes) >= 40
+
+
+def test_a_bar_and_its_interval_have_the_colour_of_the_verdict_and_the_grid_that_of_the_page() -> None:
+    bars = [Bar(verdict or "-", 0.1, 0.05, 0.15, (), verdict) for verdict in ("helps", "harms", "")]
+    lines = list(marks_of(worth_plot(bars, title="t", key="k", x_name="x")).iter("line"))
+    inks = [re.findall(r"--\w+", line.get("style")) for line in lines if line.get("style")]
+    assert inks == [[ink] for ink in ("--accent", "--accent", "--bad", "--bad", "--quiet", "--quiet")]
+    assert {line.get("class") for line in lines if line.get("style") is None} == {"grid", "floor"}
