@@ -46,6 +46,7 @@ def write(folder: Path, text: str, name: str = "a.csv") -> Path:
         ('"a","b"\r\n"1","2"\r\n', CSV, Survey(1, quoted=True)),
         ('a,b\n"x\n\ny",2\n3\n4\n', CSV, Survey(3, 2, 5, True)),
         ('a,b\n"1,""2",3\n"",""\n', CSV, Survey(2, quoted=True)),
+        ('"a\nb",cd\r\n1,2\r\n', CSV, Survey(1, quoted=True)),
         ('a,b\n1,"2"', CSV, Survey(1, quoted=True)),
         ('a\n"x\ny"\n', CSV, Survey(1, quoted=True)),
         ('a,b\n"1,2\n3",4\n', STRICT, Survey(1, quoted=True)),

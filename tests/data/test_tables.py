@@ -82,3 +82,10 @@ def test_the_first_cell_that_cannot_be_used_is_named(text, message, tmp_path):
     with pytest.raises(DataError) as caught:
         scan_table(tmp_path / "a.csv", {"a": pl.Int64, "b": pl.Float64, "t": Time()})
     assert message in str(caught.value)
+
+
+def test_rows_that_the_parser_loses_are_missed(tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("a\n1\n2\n")
+    monkeypatch.setattr(tables, "n_records", lambda path, layout: 3)
+    with pytest.raises(DataError, match="2 records were read of 3 that it holds"):
+        scan_table(tmp_path / "a.csv", {"a": pl.Int64})
