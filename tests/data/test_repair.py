@@ -47,6 +47,7 @@ def write(folder: Path, text: str, name: str = "a.csv") -> Path:
         ('"a\nb"::c\n1::2\n', COLONS, '"a\nb",c\n1,2\n', 1),
         ("::b\n1::2\n", COLONS, ",b\n1,2\n", 1),
         ('"1::2"\n3::4\n', Layout("::", names=("a", "b")), '"""1","2"""\n3,4\n', 2),
+        (HEAD + 'p::"q\nr"::"s\nt"\n', COLONS, 'a,b\np,"""q"\n"r""","s\nt"\n', 2),
         ("a\nb\n", COLONS, "a\nb\n", 1),
         ('a\n"b\nc"\nd\n', COLONS, 'a\n"b\nc"\nd\n', 2),
         (HEAD + '"1"::"2\n', Layout("::", quote=None), 'a,b\n"""1""","""2"\n', 1),
