@@ -133,8 +133,10 @@ class _Scan:
         outside = (np.searchsorted(quotes, marks) & 1 == 0) if len(quotes) else np.ones(len(marks), dtype=bool)
         closing = np.flatnonzero(ends & outside)
         if not len(closing):
-            if len(block) > LONGEST or (not last and not self.width and RETURN in block and not ends.any()):
+            if len(block) > LONGEST:
                 raise UnsoundError("no record ends", self.lines + 1)
+            if not last and not self.width and RETURN in block and not ends.any():
+                raise UnsoundError("its lines end in a carriage return alone")
             return 0
         taken = int(marks[closing[-1]]) + 1
         if len(quotes):

@@ -68,7 +68,12 @@ def _sound(path: Path, layout: Layout, state: tuple[int, int, int]) -> Sound:
             raise DataError(f"file {path}, line {fault.line}", str(fault), remedy) from None
         copy = _sound_copy(path, layout)
     plain = replace(layout, separator=",", quote='"', tolerant=False)
-    return Sound(copy, plain, survey(copy, plain, (path, layout.separator)))
+    try:
+        return Sound(copy, plain, survey(copy, plain, (path, layout.separator)))
+    except UnsoundError as fault:  # a header that holds carriage returns, a record that is too long
+        place = f"file {path}, line {fault.line}" if fault.line else f"file {path}"
+        remedy = "Export it again with one kind of line end, or write it as Parquet."
+        raise DataError(place, str(fault), remedy) from None
 
 
 @cache
