@@ -34,6 +34,7 @@ def write(folder: Path, text: str, name: str = "a.csv") -> Path:
         ("a,b\n1,2\n", CSV, Survey(1)),
         ("a,b\n1,2\n3,4", CSV, Survey(2)),
         ("\ufeffa,b\n1,2\n", CSV, Survey(1)),
+        ('\ufeff"a","b"\n1,2\n', CSV, Survey(1, quoted=True)),
         ("a,b\n", CSV, Survey(0)),
         ("\n\n", CSV, Survey(0)),
         ("a\n1\n2\n\n", CSV, Survey(3)),

@@ -46,7 +46,7 @@ def test_columns_without_a_name_are_called_by_their_place(tmp_path):
 def test_keys_of_json_lines_in_order_and_those_hoped_for(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "JSON_LOOK_AHEAD", 3)
     path = tmp_path / "a.jsonl"
-    path.write_text('{"b": 1}\n\n{"a": [2], "b": null}\n{"c": 3, "d": 4}\n{"x": "c", "e": 5}\n')
+    path.write_text('{"b": 1}\n\n{"a": [2], "b": null}\n{"c": 3, "d": 4}\n{"x": "none", "e": 5}\n')
     assert header_of(path) == ["b", "a"]
     table = open_table(path, hoped=("e", "a", "c", "none"))
     assert table.collect().to_dict(as_series=False) == {
