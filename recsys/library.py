@@ -43,7 +43,7 @@ def load(
     *overrides: str,
     known: Literal["all", "train+valid", "train"] = "all",
 ) -> Recommender:
-    """Open a trained ranker, by the rule of the command line (see ``recsys.naming``).
+    """Open a trained ranker, by the rule of the command line (see ``recsys.ranker_names``).
 
     Args:
         ranker: a name, which means a ranker trained on the run's data and split, or exactly one artifact: its folder,

@@ -56,23 +56,6 @@ def _meant(workflow: Workflow, reference: str) -> Artifact:
     return others[-1]
 
 
-def _meant(workflow: Workflow, reference: str) -> Artifact:
-    """Return what is asked for: rankers go by the rule of all verbs, of other results the last made is taken.
-
-    Raises:
-        ArtifactError: there is none.
-    """
-    store = workflow.store
-    if found := store.find(reference):
-        return found
-    others = [one for one in store.named(reference) if one.kind != "ranker"]
-    if not others or ":" in reference or store.named(reference, "ranker"):
-        return workflow.find_ranker(reference)
-    if len(others) > 1:
-        workflow.run.log(f"{reference}: the last made of {len(others)}, {others[-1].path.name}; others: recsys show")
-    return others[-1]
-
-
 def source_rows(name: str | None) -> list[dict[str, Any]]:
     """Return the data sources, or the settings of one."""
     from recsys.data import SOURCES

@@ -1,6 +1,6 @@
 """Files that hold what was said of a data set: feedback and new items, edited profiles, answers of language models.
 
-They belong to the data set, wherever its raw files lie and from where a run is started (``recsys.datasets``).
+They belong to the data set, wherever its raw files lie and from where a run is started (``recsys.data.identity``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from recsys.core.errors import ConfigError
-from recsys.datasets import (
+from recsys.data.identity import (
     Known,
     facts_of,
     grown_from,
@@ -66,7 +66,7 @@ class StateFiles:
 
     @property
     def served(self) -> Path:
-        """What a server was told."""
+        """Feedback and new items of a server."""
         return self._file(self.name, SERVED)
 
     @property
@@ -160,9 +160,9 @@ class StateFiles:
             if path.stem != self.name and (path.stem in of_source or ours.fullmatch(path.stem)) and _rows(path)
         )  # fmt: skip
         if others:
-            told = ", ".join(f"{path.relative_to(self.root)} ({_rows(path):,} rows)" for path in others)
+            listed = ", ".join(f"{path.relative_to(self.root)} ({_rows(path):,} rows)" for path in others)
             hint = f"data.name={others[0].stem} opens that"
-            yield f"state of this data set is {self.name}; not opened, of the same source: {told}; {hint}"
+            yield f"state of this data set is {self.name}; not opened, of the same source: {listed}; {hint}"
 
 
 def _among(path: Path, others: Iterable[Path]) -> bool:

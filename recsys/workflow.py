@@ -29,8 +29,8 @@ from recsys.data.pictures import relocated
 from recsys.data.splits import SplitSettings, load_split, make_split, save_split
 from recsys.evaluation.knockout import Knockout, knocked_out
 from recsys.items import MODALITIES, make_encoder
-from recsys.naming import Names, parent_key
-from recsys.naming_errors import not_a_ranker, unknown
+from recsys.ranker_name_errors import not_a_ranker, unknown
+from recsys.ranker_names import Names, parent_key
 from recsys.rankers import RANKERS
 from recsys.rankers.store import (
     learns_by_gradient,
@@ -445,7 +445,7 @@ class Workflow:
             self.run.log(line)
 
     def open_ranker(self, reference: str, *, by_user: bool = True) -> Artifact:
-        """Open a trained ranker of this configuration's split: exactly, or by a name (see ``recsys.naming``).
+        """Open a trained ranker of this configuration's split: exactly, or by a name (see ``recsys.ranker_names``).
 
         Where the configuration says nothing of data and split, those of the first that is named exactly are taken.
 

@@ -28,23 +28,10 @@ from recsys.runconfig import read_config
 from recsys.serving.recommender import Recommender
 from recsys.workflow import Workflow
 
+from plugtexts import encoder_text, ranker_text
 from worlds import blocks
 
-ENCODER = """
-import numpy as np
-from recsys.core.config import Settings as Base
-
-class Letters:
-    modalities = ("text",)
-    class Settings(Base):
-        batch_size: int = 8
-    def __init__(self, settings):
-        self.settings = settings
-    def identity(self):
-        return "letters"
-    def encode(self, inputs, modality, *, run):
-        return np.array([[text.count(letter) for letter in "aeiorst0123"] for text in inputs], dtype=np.float32)
-"""
+ENCODER = encoder_text('[text.count(letter) for letter in "aeiorst0123"]')
 FUSION = "ranker={name='fusion', members=[{name='ease', regularisation=10}, {name='content_knn'}]}"
 KINDS = {"data", "split", "items", "ranker", "evaluation", "profiler"}
 
@@ -315,35 +302,13 @@ def test_code_that_an_artifact_names_is_not_imported(
     assert "canary_of_test" not in sys.modules
 
 
-MINE = """
-import numpy as np
-from recsys.core.config import Settings as Base
-from recsys.core.values import FitLog
-
-class Mine:
-    class Settings(Base):
-        pass
-    def __init__(self, settings):
-        self.settings = settings
-    def fit(self, train, features, *, valid=None, run):
-        self.counts = train.item_counts.astype(np.float32)
-        return FitLog()
-    def score(self, query):
-        return np.tile(self.counts, (len(query), 1))
-    def state(self):
-        return {"counts": self.counts}
-    def restore(self, state):
-        self.counts = state["counts"]
-"""
-
-
 @pytest.mark.parametrize("named", ["by the library", "by the configuration", "not at all"])
 def test_code_that_the_run_names_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
     from recsys.core import registry
 
     monkeypatch.setattr(registry, "_named", set())
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "mine_of_test.py").write_text(MINE)
+    (tmp_path / "mine_of_test.py").write_text(ranker_text("Mine"))
     world = blocks()
     ranker = make_ranker({"name": "mine_of_test:Mine"})
     ranker.fit(world.train, None, run=None)

@@ -17,7 +17,7 @@ from profiles.made import profile, statement
 
 from recsys.cli import main
 from recsys.core.errors import ArtifactError, ConfigError
-from recsys.datasets import REGISTRY
+from recsys.data.identity import REGISTRY
 from recsys.hosting import Host, Hosting
 from recsys.profiling import Profiling
 from recsys.runconfig import read_config

@@ -15,6 +15,8 @@ from recsys.core.errors import ArtifactError, ConfigError
 from recsys.runconfig import RunConfig, read_config
 from recsys.workflow import Workflow
 
+from plugtexts import encoder_text, ranker_text
+
 ROWS = [f"u{user},i{(user * 7 + place * 3) % 20},{1 + place % 5},{place}" for user in range(30) for place in range(9)]
 
 
@@ -79,35 +81,13 @@ def test_one_workflow_holds_one_state_of_the_files(raw: Path) -> None:
     assert one.evaluate(trained).manifest["parents"][1]["key"] == one.split().key
 
 
-RANKER = """
-import numpy as np
-from recsys.core.config import Settings as Base
-from recsys.core.values import FitLog
-
-class Mine:
-    class Settings(Base):
-        pass
-    def __init__(self, settings):
-        self.settings = settings
-    def fit(self, train, features, *, valid=None, run):
-        self.counts = SIGN * train.item_counts.astype(np.float32)
-        return FitLog(best=dict(valid(self)) if valid else {})
-    def score(self, query):
-        return np.tile(self.counts, (len(query), 1))
-    def state(self):
-        return {"counts": self.counts}
-    def restore(self, state):
-        self.counts = state["counts"]
-"""
-
-
 def test_a_plug_in_whose_code_changed_is_another_ranker(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     keys = []
     for sign in ("1", "-1 "):  # of another length, or Python would take its cached bytecode for the new source
-        (tmp_path / "my_ranker.py").write_text(RANKER.replace("SIGN", sign))
+        (tmp_path / "my_ranker.py").write_text(ranker_text("Mine", sign))
         sys.modules.pop("my_ranker", None)
         import linecache
 
@@ -187,28 +167,11 @@ def test_an_artifacts_folder_that_is_a_file_is_said(raw: Path, tmp_path: Path) -
         workflow(raw, artifacts=tmp_path / "file").train()
 
 
-LETTERS = """
-import numpy as np
-from recsys.core.config import Settings as Base
-
-class Letters:
-    modalities = ("text",)
-    class Settings(Base):
-        batch_size: int = 8
-    def __init__(self, settings):
-        self.settings = settings
-    def identity(self):
-        return "letters"
-    def encode(self, inputs, modality, *, run):
-        return np.array([[len(text), text.count("t") + 1] for text in inputs], dtype=np.float32)
-"""
-
-
 def test_the_datas_own_vectors_are_read_unless_they_are_to_be_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "letters_of_workflow.py").write_text(LETTERS)
+    (tmp_path / "letters_of_workflow.py").write_text(encoder_text('[len(text), text.count("t") + 1]'))
     raw = tmp_path / "raw"
     raw.mkdir()
     rows = [

@@ -4,7 +4,7 @@ The key is a hash of kind, schema, configuration and parents' keys, so a stale
 result cannot be read by mistake, and the same work is not done twice. A folder is written
 as a draft, its manifest last, then renamed: what has a manifest is whole. Whoever reads one compares its files with
 their hashes first (``verified``), once a process. What a bare name means is not decided here, where no run is known,
-but in ``recsys.naming``.
+but in ``recsys.ranker_names``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,18 @@ class Settings(BaseModel):
     """Base of every settings class: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def texts(values: Any) -> Iterator[str]:
+    """Yield the texts in plain values, however deep."""
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, Mapping):
+        for item in values.values():
+            yield from texts(item)
+    elif isinstance(values, list | tuple):
+        for item in values:
+            yield from texts(item)
 
 
 S = TypeVar("S", bound=Settings)

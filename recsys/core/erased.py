@@ -22,7 +22,7 @@ def erased(root: Path) -> frozenset[str]:
     """Return the hashes that the file beside the results holds.
 
     Raises:
-        DataError: a line is damaged, so that somebody who left would come back.
+        DataError: a line is damaged, so that an erased user would come back.
     """
     path = root / FILE
     lines = path.read_text(encoding="latin-1").split() if path.is_file() else []

@@ -17,6 +17,7 @@ from typing import Any
 
 from recsys.core.artifact import write_json
 from recsys.core.captured import Captured
+from recsys.core.config import texts
 from recsys.core.hashing import file_hash, is_settled, mark
 
 DIGESTS = ".digests.json"
@@ -35,23 +36,12 @@ def raw_files(raw: Path, options: Mapping[str, Any], skip: Path) -> Iterator[Pat
 
     Hidden files and those below ``skip`` (results kept inside of the raw folder) are nobody's data.
     """
-    named = (Path(os.path.normpath(raw / value)) for value in _texts(options))
+    named = (Path(os.path.normpath(raw / value)) for value in texts(options))
     for root in (raw, *(path for path in named if not path.is_relative_to(os.path.normpath(raw)))):
         for file in [root] if root.is_file() else sorted(root.rglob("*")) if root.is_dir() else ():
             hidden = any(part.startswith(".") for part in file.relative_to(root.parent).parts[1:])
             if file.is_file() and not hidden and not file.is_relative_to(skip):
                 yield file
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
 
 
 def content_key(files: Iterable[Path], base: Path, cache: Path) -> str:

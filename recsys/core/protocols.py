@@ -135,7 +135,7 @@ class AddsUp(Explains, Protocol):
     def adds_up(self, query: Query) -> bool:
         """Return whether ``contributions`` of the only query sum to its scores.
 
-        A ranker with trained user vectors says so of newcomers alone: a trained vector is no sum over the history.
+        A ranker with trained user vectors says so of new users only: a trained vector is not a sum over the history.
         """
         ...
 

@@ -1,7 +1,7 @@
 """Plug-ins by name: a folder lists ``"name": "module:Class"``; nothing is imported before use.
 
-A run's configuration may also name code by ``"my_pkg.my_mod:Class"``. What is read from a file that may be somebody
-else's, such as a trained ranker, may not: there only such code is imported as the run names itself (``only_named``).
+A run's configuration may also name code by ``"my_pkg.my_mod:Class"``. A file that may come from someone else, such as
+a trained ranker, may not: from there, only code that the run itself names is imported (``only_named``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from recsys.core.config import texts
 from recsys.core.errors import ConfigError, did_you_mean
 
 _named: set[str] = set()  # by what configured this process
@@ -19,7 +20,7 @@ _guarded: ContextVar[bool] = ContextVar("only named plug-ins are imported", defa
 
 
 class UnnamedPluginError(ConfigError):
-    """Code that a file names which may be somebody else's, and the run's configuration does not."""
+    """Code that is named by a file, which may come from someone else, but not by the run's configuration."""
 
 
 def name_plugins(config: Any) -> None:
@@ -29,7 +30,7 @@ def name_plugins(config: Any) -> None:
 
 @contextmanager
 def only_named() -> Iterator[None]:
-    """Within the block, registries import nothing but their own plug-ins and those that a configuration named."""
+    """Within the block, registries import only their own plug-ins and those named by a configuration."""
     before = _guarded.set(True)
     try:
         yield
@@ -53,18 +54,12 @@ def _unnamed(kind: str, name: str) -> UnnamedPluginError:
     return UnnamedPluginError(f"{kind} {name!r}", "is code that this run does not name", remedy)
 
 
-def plugin_names(value: Any) -> Iterator[str]:
+def plugin_names(config: Any) -> Iterator[str]:
     """Yield the texts in a configuration that name code, ``"my_pkg.my_mod:Class"``, however deep."""
-    if isinstance(value, str):
-        module, colon, attribute = value.partition(":")
+    for text in texts(config):
+        module, colon, attribute = text.partition(":")
         if colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split(".")):
-            yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from plugin_names(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from plugin_names(item)
+            yield text
 
 
 class Registry:

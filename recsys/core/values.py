@@ -62,7 +62,7 @@ class Tables:
         items: columns of ``ITEM_SCHEMA``; items without a row are added by canonicalisation.
         features: ready-made vectors by modality, ``"text"``, ``"image"``, ``"audio"``.
         counts: what the source dropped or changed while reading.
-        records: the interactions that the files hold, counted apart from the parser, less those that the source dropped
+        records: the interactions that the files hold, counted apart from the parser, less those the source dropped
             and counted; ``None``: the source has no files of rows. No other number of rows is accepted.
         null_values: texts that mean no id, besides blanks.
         pictures: named by the ids of items, for those without an image: ``item_id``, ``name`` (shown in counts) and

@@ -104,7 +104,7 @@ def drop_unusable(rows: Rows) -> None:
 
 
 def to_seconds(rows: Rows) -> None:
-    """Turn milliseconds, microseconds and nanoseconds since 1970 into seconds, told apart by size.
+    """Turn milliseconds, microseconds and nanoseconds since 1970 into seconds; their size tells the unit.
 
     What is finer than seconds is kept as ``nanosecond``, a column only where something is.
     """

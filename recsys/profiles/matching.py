@@ -1,4 +1,4 @@
-"""Which items a statement means: those of its concept or attribute, or those that read like words in it."""
+"""Which items a statement means: the ones with its concept or attribute, or the ones whose text resembles its words."""
 
 from __future__ import annotations
 

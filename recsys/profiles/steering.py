@@ -36,7 +36,7 @@ def signed_weights(profiles: Sequence[UserProfile], keys: Sequence[str]) -> sp.c
 
 
 def named(key: str) -> str:
-    """Return how people name a concept: its key, or the words that somebody said."""
+    """Return how people name a concept: its key, or the words of the edit."""
     return key.removeprefix(SAID)
 
 

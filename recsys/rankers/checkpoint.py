@@ -32,9 +32,9 @@ def save_checkpoint(folder: Path, parts: Mapping[str, Tensors], facts: Mapping[s
     path, draft = folder / CHECKPOINT, folder / (CHECKPOINT + ".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(facts)
-        check = _checksum(tensors, told)
-        save_file(tensors, draft, metadata={"facts": told, "identity": identity, "check": check})
+        text = json.dumps(facts)
+        check = _checksum(tensors, text)
+        save_file(tensors, draft, metadata={"facts": text, "identity": identity, "check": check})
         os.replace(draft, path)
     except Exception as error:  # safetensors has an error class of its own for a full disk
         with contextlib.suppress(OSError):

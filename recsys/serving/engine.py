@@ -9,8 +9,8 @@ import numpy as np
 
 from recsys.core.protocols import AddsUp, Explains
 from recsys.evaluation.topk import top_k
-from recsys.serving.explaining import closed_reason, diversity_reasons, edit_reasons, edit_shares, new_reason
 from recsys.serving.fresh import FreshItems
+from recsys.serving.list_reasons import closed_reason, diversity_reasons, edit_reasons, edit_shares, new_reason
 from recsys.serving.person import Person
 from recsys.serving.ranking import Ranking, closed
 from recsys.serving.reasons import Account, Reason

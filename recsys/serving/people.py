@@ -221,7 +221,7 @@ class People:
         return number if number >= 0 else None
 
     def _trained(self, items: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return trained items, a new one as those that it is most like, and which of ``items`` each stands for."""
+        """Return trained items, a new item as its nearest trained ones, and which of ``items`` each stands for."""
         parts = [np.array([one]) if one < self.fresh.n_items else self.fresh.stand_ins(one) for one in items]
         sources = np.repeat(np.array(items, dtype=np.int64), [len(part) for part in parts])
         return np.concatenate([NOTHING, *parts]).astype(np.int64), sources

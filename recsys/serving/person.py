@@ -49,7 +49,7 @@ class Person:
         history: items that speak for a taste, row numbers, oldest first.
         seen: items that are not shown again, new ones included.
         disliked: trained items that speak against it.
-        row: number of the user in the data; -1: somebody new.
+        row: number of the user in the data; -1: a new user.
         changed: the history is no longer that of the data, so that it says more than a trained vector of the user.
         steering: of the edited profile, if there is one.
         sources: for each entry of ``history`` the item that was taken, new ones included: a liked new item counts as

@@ -28,7 +28,7 @@ class Ranking:
         name: of the variant.
         key: of the trained artifact.
         recommender: the ranker with its data.
-        vectors: rows of length 1 that items are told apart by, for diversity, ``[n_items, dim]``; none: no diversity.
+        vectors: rows of length 1 by which items are compared, for diversity, ``[n_items, dim]``; none: no diversity.
         shortlist: finds the best items without scoring all of them, where it can; none: all lists are exact.
 
     Attributes:
@@ -96,7 +96,7 @@ class Ranking:
         return int(found[0]) + 1 if len(found) else None
 
     def places(self, wish: Wish, items: np.ndarray, fresh: FreshItems) -> np.ndarray:
-        """Return where items stand in the list without diversity, 0 for those that are not shown, ``[n]``."""
+        """Return where items stand in the list without diversity, 0 for items not shown, ``[n]``."""
         scores = self.scores([wish.person], fresh)
         return places(scores[0], items, closed([wish], fresh, scores.shape).indices)
 

@@ -26,7 +26,7 @@ class Reason:
         text: in words.
         item_id: the item of the history, or the disliked one, that it is about.
         share: its part of all that speaks for the item, negative for what speaks against it; ``None`` where the score
-            is no sum of such parts.
+            is not a sum of such parts.
         kind: ``history``: part of the score; ``near``: an item of the history that the ranker puts near, which is no
             part of the score; ``popularity``: nothing better is known; ``dislike``, ``edit``, ``diversity``: what these
             did; ``new``: how an item that came after training is placed; ``closed``: why it is not shown.

@@ -81,8 +81,8 @@ class Recommender:
             ranker: folder or key.
             artifacts: the folder of all results.
             known: what users are known to have taken.
-            plugins: code of yours that the ranker is made by, ``"my_file:MyRanker"``: a folder that may be somebody
-                else's cannot have it imported by naming it itself.
+            plugins: your own code that the ranker needs, ``"my_file:MyRanker"``; code that only the folder names is not
+                imported, as the folder may come from someone else.
 
         Raises:
             ArtifactError: no such ranker; a step that it was made from is gone; a file is missing, changed or

@@ -43,7 +43,7 @@ class Counterfactual:
 
     Attributes:
         item_id, title: what is left out.
-        share: its part of all that speaks for the item, from 0 to 1; none where the score is no sum.
+        share: its part of all that speaks for the item, from 0 to 1; none where the score is not a sum.
         place: of the explained item in the list that would be given then, from 1; none: not in it.
     """
 

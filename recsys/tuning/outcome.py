@@ -20,7 +20,7 @@ from recsys.core.errors import RankerError
 from recsys.core.hashing import file_hash
 from recsys.core.tomltext import to_toml
 from recsys.evaluation.wording import duration, fixed
-from recsys.naming import TUNED
+from recsys.ranker_names import TUNED
 from recsys.tuning.proposing import drawn
 from recsys.tuning.rounds import Trial, Tuning, best_of
 from recsys.tuning.space import Space

@@ -86,7 +86,7 @@ def unused_columns(columns: Mapping[Path, tuple[str, ...]]) -> list[Count]:
     """Return one line a file that has columns nothing reads; files that have the same ones share it.
 
     Args:
-        columns: those that are not used, by file.
+        columns: the unused ones, by file.
     """
     alike: dict[tuple[str, ...], list[str]] = {}
     for path, names in columns.items():

@@ -40,7 +40,7 @@ class OwnTables:
     """Tables of your own, their columns mapped by the settings.
 
     Times are read as ISO 8601 (UTC where no zone is given), as seconds, milli-, micro- or
-    nanoseconds since 1970 (told apart by size), or as digits such as 20220624 or 20220624210500.
+    nanoseconds since 1970 (distinguished by size), or as digits such as 20220624 or 20220624210500.
     """
 
     class Settings(config.Settings):
@@ -70,7 +70,7 @@ class OwnTables:
             description="words that say nothing, as an empty cell does: of ids, numbers, times, texts, attributes",
         )
         timestamp_unit: Unit = Field(
-            "auto", description="unit of numeric times; date: digits such as 20220624 or 2022; auto: told by size"
+            "auto", description="unit of numeric times; date: digits such as 20220624 or 2022; auto: by size"
         )
         on_bad_rows: Literal["error", "drop"] = Field(
             "error", description="a rating, weight or time that cannot be read: stop, or drop and count the row"

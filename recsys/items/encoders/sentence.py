@@ -98,11 +98,11 @@ class Sentence:
     @cached_property
     def _longest(self) -> int:
         """Where texts are cut: never beyond the model's own positions."""
-        told, config = self._read("sentence_bert_config.json", {}).get("max_seq_length"), self._pretrained.config()
+        recorded, config = self._read("sentence_bert_config.json", {}).get("max_seq_length"), self._pretrained.config()
         positions = getattr(config, "max_position_embeddings", None)
         if positions and getattr(config, "model_type", "") in ("roberta", "xlm-roberta", "mpnet", "camembert"):
             positions -= 2  # counted from behind the padding's position
-        wanted = self.settings.max_tokens or told or 512
+        wanted = self.settings.max_tokens or recorded or 512
         return min(number for number in (wanted, self._tokenizer.model_max_length, positions) if number)
 
     def cut(self, texts: Sequence[str]) -> tuple[int, np.ndarray]:

@@ -161,7 +161,7 @@ class UserState(BaseModel):
 class CounterfactualBody(BaseModel):
     item_id: str
     title: str
-    share: float | None = Field(description="Its part of all that speaks for the item; null: the score is no sum.")
+    share: float | None = Field(description="Its part of all that speaks for the item; null: the score is not a sum.")
     place: int | None = Field(description="Of the explained item, had this one been hidden; null: in no place.")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from recsys.core.artifact import Artifact
 from recsys.core.errors import ArtifactError
 from recsys.data.splits import SplitSettings
-from recsys.naming import Names
+from recsys.ranker_names import Names
 from recsys.rankers import RANKERS
 from recsys.runconfig import DataSettings
 
@@ -55,10 +55,10 @@ def _elsewhere(names: Names, name: str, other: Artifact, ours: Mapping[str, Any]
     except ArtifactError as error:
         return error
     exactly, again = f"name that one exactly: {other.path.name}", _train(names, name)
-    theirs, told = data.config, f"{split.config['kind']} split, seed {split.config.get('seed', 0)}"
+    theirs, their_split = data.config, f"{split.config['kind']} split, seed {split.config.get('seed', 0)}"
     apart = {key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key)}
     if not apart:
-        cause = f"was trained on another split than this configuration's ({told})"
+        cause = f"was trained on another split than this configuration's ({their_split})"
         return _error(
             name, cause, f"Give the same -c and --set as when it was trained, {exactly}, or train it: {again}"
         )

@@ -26,28 +26,10 @@ from recsys.served_engines import ServedEngines
 from recsys.serving.recommender import Recommender
 from recsys.workflow import Workflow
 
-SEARCH = '[[rankers]]\nname = "ease"\nregularisation = [0.5, 2, 300, 100000]\n'
-PLUG_IN = '''
-"""Counts, times a setting."""
-import numpy as np
-from recsys.core.config import Settings as Base
-from recsys.core.values import FitLog
+from plugtexts import ranker_text
 
-class MyRanker:
-    class Settings(Base):
-        sign: int = 1
-    def __init__(self, settings):
-        self.settings = settings
-    def fit(self, train, features, *, valid=None, run):
-        self.counts = self.settings.sign * train.item_counts.astype(np.float32)
-        return FitLog(best=dict(valid(self)) if valid else {})
-    def score(self, query):
-        return np.tile(self.counts, (len(query), 1))
-    def state(self):
-        return {"counts": self.counts}
-    def restore(self, state):
-        self.counts = state["counts"]
-'''
+SEARCH = '[[rankers]]\nname = "ease"\nregularisation = [0.5, 2, 300, 100000]\n'
+PLUG_IN = ranker_text("MyRanker", "self.settings.sign", "sign: int = 1")
 
 
 def write_run(folder: Path, name: str, step: int) -> Path:

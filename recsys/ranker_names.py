@@ -6,10 +6,10 @@ trained on the run's own data, as the files are now, with the run's split; never
 folder, nor one of files that have changed since. Where several have the name, the first of these that there is:
 
 1. the one with exactly the settings of the run's ``[ranker]``, where that is the ranker named and has settings;
-2. the best on validation of those that ``recsys tune`` chose;
+2. the one with the best validation metric among those chosen by ``recsys tune``;
 3. the one that was trained last; ``recsys train`` of one that is there already counts as training it.
 
-Where ``--set`` gave settings of the ranker, only those that have them count, and where none has, that is an error.
+Where ``--set`` gave settings of the ranker, only rankers with these settings count; if there is none, that is an error.
 Within 1 and 3, rankers that agree with the run's seed, metric and encoders and with the code as it is now go before
 others. What was taken, and why, is said in a line, with how many others there are, unless there was but one.
 """
@@ -105,7 +105,7 @@ class Names:
         return taken, "" if alone else f"{taken.path.name}, which has this run's settings{chosen}"
 
     def _tuned(self, rankers: Sequence[Artifact]) -> tuple[Artifact, str] | None:
-        """Return the best on validation of those that a search chose."""
+        """Return the ranker with the best validation metric among those chosen by a search."""
         record = self._best_record(rankers)
         if record is None:
             return None
@@ -149,8 +149,8 @@ class Names:
         having = [one for one in rankers if all(_plain(one.config["ranker"]).get(key) == wanted[key] for key in keys)]
         if having:
             return having
-        told = ", ".join(f"{key} {wanted[key]}" for key in keys)
-        cause = f"is not trained with {told} here, only otherwise ({_several(rankers)})"
+        settings = ", ".join(f"{key} {wanted[key]}" for key in keys)
+        cause = f"is not trained with {settings} here, only otherwise ({_several(rankers)})"
         raise ArtifactError(f"ranker {name!r}", cause, "Train it: recsys train with the same -c and --set.")
 
     def _best_record(self, rankers: Sequence[Artifact]) -> Artifact | None:
