@@ -113,6 +113,8 @@ class StateFiles:
         found = recognised(known, here, named=wanted is not None)
         if found is None and wanted not in known:
             found = self._of_earlier_versions(workflow, known, here)
+        if found is None and wanted is None:
+            self._refuse_lost(known, here)
         name = wanted or found or name_of(here.source, here.places[0])
         if found is not None and found != name:
             self._call(known, found, name)
@@ -131,6 +133,22 @@ class StateFiles:
         name = max(there, key=self._rows)
         known[name] = Known(here.source, also=[other for other in there if other != name])
         return name
+
+    def _refuse_lost(self, known: dict[str, Known], here: Known) -> None:
+        """Refuse a new data set where it may be a known one that was moved and changed at once.
+
+        Raises:
+            ConfigError: there is state of a data set of the same source whose folder is gone.
+        """
+        for name, entry in known.items():
+            if entry.source == here.source and entry.places and entry.gone() and (rows := self._rows(name)):
+                where = f"state {name} in {self.root}"
+                cause = (
+                    f"belongs to a data set whose folder {entry.places[-1]} is gone (rows: {rows:,}); "
+                    f"{here.places[0]} may be that data set, moved and changed, or another one"
+                )
+                remedy = f"Set data.name={name} if it is the same, else data.name to a name of its own."
+                raise ConfigError(where, cause, remedy)
 
     def _call(self, known: dict[str, Known], old: str, new: str) -> None:
         """Let a data set have another name; files of both names are not joined."""

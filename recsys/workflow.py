@@ -147,7 +147,7 @@ class Workflow:
         config = {
             "source": settings.source, "options": options, "code": code,
             "prepare": settings.prepare.model_dump(mode="json"),
-            "files": content_key(raw_files(raw, options, self.store.root), raw, self.store.root),
+            "files": content_key(raw_files(source, raw, self.store.root), raw, self.store.root),
         }  # fmt: skip
         config |= {"erased": fingerprint(sorted(self._gone))} if self._gone else {}
         return {"kind": "data", "config": config, "schema": 1}

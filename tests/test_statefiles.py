@@ -155,6 +155,41 @@ def test_a_name_takes_the_files_along(root: Path, raw: Path, tmp_path: Path) -> 
     assert liked(workflow(root, moved, "data.name=shop")) == ["i5"]  # neither place nor content is known
 
 
+def test_data_that_was_moved_and_changed_is_not_taken_for_new(root: Path, raw: Path, tmp_path: Path) -> None:
+    like(workflow(root, raw), "u1", "i5")
+    name = StateFiles(workflow(root, raw)).name
+    moved = raw.rename(tmp_path / "moved")
+    (moved / "taken.csv").write_text((moved / "taken.csv").read_text() + "u1,i0,99\n")
+    with pytest.raises(ConfigError) as refused:
+        liked(workflow(root, moved))
+    assert f"state {name} in {root}: belongs to a data set whose folder {raw} is gone (rows: 1)" in str(refused.value)
+    assert f"Set data.name={name} if it is the same" in str(refused.value)
+    assert liked(workflow(root, moved, f"data.name={name}")) == ["i5"]
+    assert liked(workflow(root, moved)) == ["i5"]  # remembered
+
+
+def test_data_of_its_own_name_is_new_though_a_folder_is_gone(root: Path, raw: Path, tmp_path: Path) -> None:
+    like(workflow(root, raw), "u1", "i5")
+    shutil.rmtree(raw)
+    other = make_raw(tmp_path / "second", more=1)
+    assert liked(workflow(root, other, "data.name=second")) == []
+    assert liked(workflow(root, other)) == []
+
+
+def test_what_is_written_beside_the_tables_is_not_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in the data's own folder: configuration, log, report and results lie among the tables."""
+    folder = make_raw(tmp_path / "shop")
+    monkeypatch.chdir(folder)
+    like(workflow(Path("results"), "."), "u1", "i5")
+    for name in ("run.toml", "log.txt", "report.html", "poster.png"):
+        Path(name).write_text("x")
+    flow = workflow(Path("results"), ".")
+    flow.data()
+    assert len(flow.store.list("data")) == 1
+    copy = shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("results"))
+    assert liked(workflow(folder / "results", copy)) == ["i5"]
+
+
 def test_files_in_use_are_not_renamed(root: Path, raw: Path) -> None:
     like(workflow(root, raw), "u1", "i5")
     with (

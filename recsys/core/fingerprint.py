@@ -31,16 +31,28 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def raw_files(raw: Path, options: Mapping[str, Any], skip: Path) -> Iterator[Path]:
-    """Yield the files below ``raw``, and those that an option names elsewhere, absolutely or from ``raw``.
+def raw_files(source: Any, raw: Path, skip: Path) -> list[Path]:
+    """Return the files that a source reads, in order: those it lists (``ListsFiles``), else all that may be data.
 
-    Hidden files and those below ``skip`` (results kept inside of the raw folder) are nobody's data.
+    Args:
+        source: a data source.
+        raw: its folder.
+        skip: results, which may lie in the raw folder and are not data.
     """
-    named = (Path(os.path.normpath(raw / value)) for value in texts(options))
-    for root in (raw, *(path for path in named if not path.is_relative_to(os.path.normpath(raw)))):
-        for file in [root] if root.is_file() else sorted(root.rglob("*")) if root.is_dir() else ():
-            hidden = any(part.startswith(".") for part in file.relative_to(root.parent).parts[1:])
-            if file.is_file() and not hidden and not file.is_relative_to(skip):
+    listed = source.files(raw) if hasattr(source, "files") else _all_files(raw, source.settings.model_dump(mode="json"))
+    results = os.path.abspath(skip)
+    return sorted(
+        file for file in set(listed) if file.is_file() and not Path(os.path.abspath(file)).is_relative_to(results)
+    )
+
+
+def _all_files(raw: Path, options: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the files below ``raw``, and those that an option names elsewhere, absolutely or from ``raw``."""
+    folder = Path(os.path.abspath(raw))
+    named = (Path(os.path.abspath(folder / value)) for value in texts(options))
+    for root in (raw, *(path for path in named if not path.is_relative_to(folder) and not folder.is_relative_to(path))):
+        for file in [root] if root.is_file() else root.rglob("*") if root.is_dir() else ():
+            if not any(part.startswith(".") for part in file.relative_to(root).parts):
                 yield file
 
 

@@ -13,7 +13,7 @@ Every plug-in has a ``Settings`` class beside it and is made as ``Plugin(setting
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
@@ -39,6 +39,14 @@ class Source(Protocol):
         Raises:
             DataError: a file, column or value that cannot be used; names file, row and remedy.
         """
+        ...
+
+
+class ListsFiles(Protocol):
+    """A source that says which files it reads; of others every file in the raw folder counts as data."""
+
+    def files(self, raw: Path) -> Iterable[Path]:
+        """Yield the files that ``tables`` would read, pictures included; one that is missing may be left out."""
         ...
 
 

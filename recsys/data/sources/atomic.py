@@ -5,8 +5,9 @@ Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 
 from __future__ import annotations
 
+import glob
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,12 @@ class Atomic:
             found.unused[users] = tuple(unused)
         counts = [*found.counts, *unused_columns(found.unused)]
         return Tables(frame, table, counts=counts, records=sum(found.records), origins=found.origins)
+
+    def files(self, raw: Path) -> Iterator[Path]:
+        """Yield all atomic files of the name, or of any (see ``ListsFiles``)."""
+        stem = glob.escape(self.settings.name) if self.settings.name else "*"
+        for ending in (".inter", *(f".{part}.inter" for part in PARTS), ".item", ".user"):
+            yield from raw.glob(stem + ending)
 
     def _inter(self, path: Path, found: Reading) -> pl.LazyFrame:
         fields, chosen = typed_header(path), self.settings

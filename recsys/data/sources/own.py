@@ -109,6 +109,24 @@ class OwnTables:
             null_values=self.settings.null_values, pictures=by_name, origins=found.origins,
         )  # fmt: skip
 
+    def files(self, raw: Path) -> Iterator[Path]:
+        """Yield the tables and pictures that the settings mean (see ``ListsFiles``)."""
+        chosen = self.settings
+        items = [path for pattern in _patterns(chosen.items) for path in _matching(raw, pattern)]
+        for given in (chosen.interactions, chosen.valid, chosen.test):
+            yield from (path for pattern in _patterns(given) for path in _matching(raw, pattern))
+        yield from items
+        if chosen.image_folder or any(map(self._may_name_images, items)):
+            yield from map(Path, pictures.find_pictures(raw / (chosen.image_folder or ""), [])["image"])
+
+    def _may_name_images(self, path: Path) -> bool:
+        """Whether an item file may have the image column; a CSV's header tells, without a pass over the file."""
+        given = self.settings.item_columns.image
+        if given is not None or not path.is_file() or path.suffix not in (".csv", ".tsv"):
+            return given != ""
+        with path.open("rb") as file:
+            return b"image" in file.readline(1 << 20)
+
     def _parts(self, raw: Path) -> dict[int, list[Path]]:
         """The interaction files by part: 0 (train), 1 (valid), 2 (test); all are 0 where no split is given.
 
@@ -265,16 +283,21 @@ class OwnTables:
 
 def _files(raw: Path, given: str | tuple[str, ...], setting: str) -> list[Path]:
     """The files that names and patterns stand for, each once, in order."""
-    return list(dict.fromkeys(_expand(raw, (given,) if isinstance(given, str) else given, setting)))
-
-
-def _expand(raw: Path, patterns: tuple[str, ...], setting: str) -> Iterator[Path]:
-    for pattern in patterns:
-        if not glob.has_magic(pattern) or (raw / pattern).exists():
-            yield raw / pattern
-            continue
-        found = sorted(glob.glob(str(Path(glob.escape(str(raw)), pattern))))
-        if not found:
+    found: dict[Path, None] = {}
+    for pattern in _patterns(given):
+        matching = _matching(raw, pattern)
+        if not matching:
             cause = f"no file matches {pattern!r}"
             raise DataError(f"folder {raw}", cause, f"Correct the setting {setting}.")
-        yield from map(Path, found)
+        found |= dict.fromkeys(matching)
+    return list(found)
+
+
+def _patterns(given: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else given
+
+
+def _matching(raw: Path, pattern: str) -> list[Path]:
+    if not glob.has_magic(pattern) or (raw / pattern).exists():
+        return [raw / pattern]
+    return [Path(name) for name in sorted(glob.glob(str(Path(glob.escape(str(raw)), pattern))))]

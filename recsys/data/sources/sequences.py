@@ -7,6 +7,7 @@ position in the line, 0, 1, 2 …, an order and nothing else.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -46,14 +47,26 @@ class Sequences:
         _check(rows, path)
         order = pl.int_ranges(0, pl.col("item_id").list.len()).alias("timestamp")
         frame = rows.select("user_id", "item_id", order).explode("item_id", "timestamp")
-        side = path.with_name(f"{path.stem}_item2attributes.json")
+        side = _attribute_file(path)
         table = _attributes(side) if self.settings.attributes and side.is_file() else no_items()
         return Tables(interactions(frame), table)
 
+    def files(self, raw: Path) -> Iterator[Path]:
+        """Yield the sequences and their attributes (see ``ListsFiles``)."""
+        for path in [raw / self.settings.file] if self.settings.file else _texts(raw):
+            yield from (path, _attribute_file(path))
+
+
+def _attribute_file(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_item2attributes.json")
+
+
+def _texts(raw: Path) -> list[Path]:
+    return [path for path in sorted(raw.glob("*.txt")) if path.name.lower() not in ("source.txt", "readme.txt")]
+
 
 def _only_text(raw: Path) -> Path:
-    names = sorted(path.name for path in raw.glob("*.txt") if path.name.lower() not in ("source.txt", "readme.txt"))
-    return raw / only(raw, names, ".txt file", "Set the setting file to the one to read.")
+    return raw / only(raw, [path.name for path in _texts(raw)], ".txt file", "Set the setting file to the one to read.")
 
 
 def _check(rows: pl.LazyFrame, path: Path) -> None:
