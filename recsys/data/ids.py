@@ -39,8 +39,8 @@ class Spelling:
 
     def read(self, spelled: pl.Series) -> pl.Series:
         """Return ids without blanks around them, and without ``.0`` where they are whole; null where there is none."""
-        ids = pl.col("id")
-        ids = pl.when((ids != "") & ~ids.is_in(list(self.nulls))).then(ids)
+        ids, nulls = pl.col("id"), list(self.nulls)
+        ids = pl.when((ids != "") & ~ids.is_in(nulls) & ~ids.str.replace(POINT, "${1}").is_in(nulls)).then(ids)
         frame = pl.DataFrame({"id": spelled.str.strip_chars()}).select(ids.alias("id"))
         if not self.whole:
             return frame["id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -26,7 +27,13 @@ def of(expression: pl.Expr, frame: pl.DataFrame) -> list:
     [
         (["a", "", " \t", None, " none ", "NONE"], ["none", ""], [False, True, True, True, True, False]),
         (["a", "b", "c"], ["a", "c"], [True, False, True]),
-        ([0, None, 1], ["0"], [False, True, False]),
+        ([0, None, 1], ["0"], [True, True, False]),
+        ([-1.0, 1.0, None, float("nan")], ["-1", "x"], [True, False, True, False]),
+        ([-1.0, float("nan")], ["NaN"], [False, True]),
+        (["-1.00", "-1", "-1x", " -1 ", "NaN"], ["-1", "nan"], [True, True, False, True, True]),
+        ([date(1900, 1, 1), date(1900, 1, 2), None], ["1900-01-01"], [True, False, True]),
+        ([datetime(1900, 1, 1), datetime(1900, 1, 1, 1)], ["1900-01-01", "-1"], [True, False]),
+        ([True, None], ["1"], [False, True]),
     ],
 )
 def test_a_cell_says_nothing(cells, nulls, expected):

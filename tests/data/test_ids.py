@@ -191,6 +191,29 @@ def test_listed_words_mean_nothing_in_numbers_times_texts_and_attributes_too(tmp
     assert Count("item rows without an id: dropped", 1) in counts
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("number", [pl.Int64, pl.Float64])
+def test_a_listed_number_means_nothing_however_a_table_keeps_it(tmp_path, ending, number):
+    log = {"user_id": [1, 2, -1, 3], "item_id": [1, 1, 1, 2], "rating": [-1, 3, 2, 4], "timestamp": [5, -1, 7, 8]}
+    items = {"item_id": [1, 2, -1], "title": [-1, 7, 8], "year": [1999, -1, 3]}
+    for name, table in (("log", log), ("items", items)):
+        frame = pl.DataFrame(table, schema=dict.fromkeys(table, number))
+        getattr(frame, {".csv": "write_csv", ".parquet": "write_parquet"}[ending])(tmp_path / f"{name}{ending}")
+    tables = own(
+        tmp_path, interactions=f"log{ending}", items=f"items{ending}", item_columns={"attributes": ["year"]},
+        null_values=[" -1 "],
+    )  # fmt: skip
+    frame = tables.interactions.collect()
+    assert frame["rating"].to_list() == [None, 3, 2, 4]
+    assert frame["timestamp"].null_count() == 1
+    pairs, ids, _ = ingest(tmp_path, tables)
+    assert pairs == [("1", "1"), ("3", "2")]  # 2 has no time, -1 is nobody
+    assert ids == ["1", "2"]
+    table = tables.items.collect()
+    assert table["title"].null_count() == 1
+    assert [len(values) for values in table["attributes"]] == [1, 0, 1]
+
+
 def test_names_of_columns_may_have_blanks_around_them(tmp_path):
     (tmp_path / "log.csv").write_text("user_id, item_id , rating\n1, 100, 4\n2, 101, 5\n")
     pairs, _, counts = ingest(tmp_path, own(tmp_path, interactions="log.csv"))

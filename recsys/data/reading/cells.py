@@ -13,22 +13,31 @@ from typing import Any
 import polars as pl
 
 from recsys.core.errors import DataError
-from recsys.data.reading.times import Time, as_moment
+from recsys.data.reading.times import Time, as_moment, read_moments
 
 
 def is_blank(name: str, schema: pl.Schema, nulls: Sequence[str] = ()) -> pl.Expr:
-    """Whether a cell says nothing: null, or text that is blank or one of ``nulls``."""
-    column = pl.col(name)
-    return (
-        column.is_null() | _says_nothing(column.str.strip_chars(), nulls)
-        if schema[name] == pl.String
-        else column.is_null()
-    )
+    """Whether a cell says nothing: null, blank text, or one of ``nulls``."""
+    column, dtype = pl.col(name), schema[name]
+    if dtype in (pl.Date, pl.Datetime):
+        moments = read_moments(pl.Series(nulls, dtype=pl.String), Time(form="iso")).drop_nulls()
+        return column.is_null() | as_moment(name, Time(), schema).is_in(moments.implode()).fill_null(False)
+    if dtype == pl.String:
+        return column.is_null() | _says_nothing(column.str.strip_chars(), nulls)
+    return column.is_null() | (_is_one_of(column, nulls) if dtype.is_numeric() else False)
 
 
 def _says_nothing(text: pl.Expr, nulls: Sequence[str]) -> pl.Expr:
-    """Whether text, without blanks around it, is empty or one of ``nulls``."""
-    return reduce(operator.or_, (text == word for word in nulls if word), text == "")
+    """Whether text, without blanks around it, is empty or one of ``nulls``; ``-1`` there means ``-1.0`` as well."""
+    return reduce(operator.or_, (text == word for word in nulls if word), text == "") | _is_one_of(text, nulls)
+
+
+def _is_one_of(value: pl.Expr, nulls: Sequence[str]) -> pl.Expr:
+    """Whether a number, or text that is one, is among those that ``nulls`` spell."""
+    numbers = pl.Series(nulls, dtype=pl.String).cast(pl.Float64, strict=False).drop_nulls()
+    if numbers.is_empty():
+        return pl.lit(False)
+    return value.cast(pl.Float64, strict=False).is_in(numbers.implode()).fill_null(False)
 
 
 def as_id(name: str, schema: pl.Schema, path: Path) -> pl.Expr:

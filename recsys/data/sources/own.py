@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from recsys.core import config
 from recsys.core.errors import DataError
@@ -80,6 +80,11 @@ class OwnTables:
             description="folder of pictures, also in folders of it: <item_id>.jpg, .jpeg, .png or .webp, or as the "
             "image column says",
         )
+
+        @field_validator("null_values")
+        @classmethod
+        def _without_blanks(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(word.strip() for word in words)  # as cells are before they are compared
 
     settings: Settings
 
