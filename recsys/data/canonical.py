@@ -101,9 +101,7 @@ def canonicalise(
     items = item_table.tidied(items, item_ids, rows.counts)
     pictures = tables.pictures
     if pictures is not None:
-        pictures = item_table.named_pictures(pictures, item_ids, rows.counts)
-        if items.is_empty():
-            items = item_table.of_pictures(pictures, rows)
+        pictures = item_table.named_pictures(pictures, item_ids, items, rows)
     users, table, interactions = _number(rows, items, keep_idle=settings.keeps_idle_items())
     if pictures is not None:
         table = item_table.with_pictures(table, pictures, rows.counts)
@@ -156,7 +154,9 @@ def _with_ids(
     users, items = distinct_ids(frame["user_id"]), distinct_ids(frame["item_id"])
     where = {kind: tables.origins.get(f"{kind}_id", (f"data set {name!r}, {kind} ids",))[0] for kind in KINDS}
     user_spelling = spelling_of("user", tables.null_values, [users["spelled"]], where["user"])
-    spelling = spelling_of("item", tables.null_values, [items["spelled"], item_ids], where["item"])
+    names = [pl.Series(raw.item_ids, dtype=pl.String) for raw in tables.features.values()]
+    names += [] if tables.pictures is None else [tables.pictures["item_id"]]
+    spelling = spelling_of("item", tables.null_values, [items["spelled"], item_ids], where["item"], names)
     counts = list(tables.counts)
     if erased:
         read = user_spelling.read(users["spelled"])

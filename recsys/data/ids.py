@@ -73,7 +73,9 @@ class Spelling:
         return counts
 
 
-def spelling_of(kind: str, nulls: Collection[str], tables: Sequence[pl.Series], where: str) -> Spelling:
+def spelling_of(
+    kind: str, nulls: Collection[str], tables: Sequence[pl.Series], where: str, names: Sequence[pl.Series] = ()
+) -> Spelling:
     """Look at all ids of a kind, and decide how they are read.
 
     Args:
@@ -81,6 +83,7 @@ def spelling_of(kind: str, nulls: Collection[str], tables: Sequence[pl.Series], 
         nulls: texts that mean no id, besides blanks.
         tables: the ids of each table as they are written, distinct or not.
         where: of what, for messages.
+        names: further texts that are read as ids, of pictures or vectors; they decide nothing.
 
     Raises:
         DataError: an id that is a list, or a float that may stand for several ids.
@@ -94,7 +97,8 @@ def spelling_of(kind: str, nulls: Collection[str], tables: Sequence[pl.Series], 
             number = int(Decimal(text))
             cause = f"{text!r} is a float beyond 2**53, where {number} and {number + 1} are no longer told apart"
             raise DataError(where, cause, "Export the ids as whole numbers or as text.")
-    if floats.is_empty() or not _are_whole(ids):
+    any_float = len(floats) or any(texts.str.contains(POINT).any() for texts in names)
+    if not any_float or not _are_whole(ids):
         return Spelling(kind, nulls)
     for text in floats.filter(floats.str.contains("E", literal=True)).sort().to_list():
         cause = f"{text!r} is how a spreadsheet shortens a long number: its last digits are lost"

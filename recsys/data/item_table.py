@@ -36,29 +36,28 @@ def tidied(items: pl.DataFrame, spelling: Spelling, counts: list[Count]) -> pl.D
     return items.filter(~repeated)
 
 
-def named_pictures(pictures: pl.DataFrame, spelling: Spelling, counts: list[Count]) -> pl.DataFrame:
+def named_pictures(pictures: pl.DataFrame, spelling: Spelling, items: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     """Return the first picture of each id, whose names are read as ids are.
 
     Args:
         pictures: columns of ``PICTURE_SCHEMA``, in order of preference.
-    """
-    pictures = pictures.with_columns(spelling.read(pictures["item_id"]).alias("item_id")).drop_nulls("item_id")
-    first = pictures["item_id"].is_first_distinct()
-    count_names(counts, "second pictures of an item: left aside", pictures.filter(~first)["name"])
-    return pictures.filter(first)
-
-
-def of_pictures(pictures: pl.DataFrame, rows: Rows) -> pl.DataFrame:
-    """Return item rows of the pictures, which is all there is of items.
+        spelling: how ids are read.
+        items: the item table.
+        rows: the interactions; they receive what was left aside.
 
     Raises:
-        DataError: none of them is named by an item of the interactions.
+        DataError: none of them is named by an item, and the item table has no picture either.
     """
-    if len(pictures) and not pictures["item_id"].is_in(rows.items.implode()).any():
-        cause = f"no picture ({pictures['name'][0]!r}, …) is named by the id of an item ({rows.items[0]!r}, …)"
-        raise DataError(f"data set {rows.name!r}", cause, "Name each picture by the id of its item, or leave them out.")
-    empty = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in ITEM_SCHEMA.items() if name != "item_id"]
-    return pictures.select("item_id", *empty)
+    shown, known = pictures["name"], pl.concat([rows.items, items["item_id"]])
+    pictures = pictures.with_columns(spelling.read(pictures["item_id"]).alias("item_id")).drop_nulls("item_id")
+    useless = not pictures["item_id"].is_in(known.implode()).any() and items["image"].is_null().all()
+    if len(shown) and useless:
+        cause = f"no picture ({shown[0]!r}, …) is named by the id of an item ({known[0]!r}, …)"
+        remedy = "Name each picture by the id of its item, or in the image column; or unset image_folder."
+        raise DataError(f"data set {rows.name!r}", cause, remedy)
+    first = pictures["item_id"].is_first_distinct()
+    count_names(rows.counts, "second pictures of an item: left aside", pictures.filter(~first)["name"])
+    return pictures.filter(first)
 
 
 def with_pictures(items: pl.DataFrame, pictures: pl.DataFrame, counts: list[Count]) -> pl.DataFrame:
@@ -69,7 +68,7 @@ def with_pictures(items: pl.DataFrame, pictures: pl.DataFrame, counts: list[Coun
         pictures: see ``named_pictures``.
     """
     strange = pictures.filter(~pl.col("item_id").is_in(items["item_id"].implode()))
-    count_names(counts, "pictures whose name is the id of no item: left aside", strange["name"])
+    count_names(counts, "pictures whose name is the id of no item in the data set: left aside", strange["name"])
     found = pictures.select("item_id", pl.col("image").alias("__found"))
     items = items.join(found, on="item_id", how="left", maintain_order="left")
     items = items.with_columns(pl.coalesce("image", "__found").alias("image"))

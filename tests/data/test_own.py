@@ -259,26 +259,40 @@ def test_pictures_are_found_by_the_items_ids(tmp_path):
     assert {what.split(":")[0]: rows for what, (rows, _) in counts.items() if "pic" in what} == {
         "files in pics that are no .jpg, .jpeg, .png, .webp": 1,
         "second pictures of an item": 1,
-        "pictures whose name is the id of no item": 1,
+        "pictures whose name is the id of no item in the data set": 1,
         "items without a picture": 1,
     }
 
 
-def test_without_an_item_table_the_pictures_make_one(tmp_path):
+def test_a_picture_makes_no_item(tmp_path):
     write_items(tmp_path)
-    for name in ("a.png", "new.png"):
+    for name in ("a.png", "cover.png"):
         draw(tmp_path / "pics" / name)
-    data, _ = ingest(tmp_path, image_folder="pics")
-    pics = tmp_path / "pics"
+    data, counts = ingest(tmp_path, image_folder="pics")
     images = dict(data.item_table.select("item_id", "image").rows())
-    assert images == {"a": str(pics / "a.png"), "b": None, "new": str(pics / "new.png")}
+    assert images == {"a": str(tmp_path / "pics" / "a.png"), "b": None}
+    assert counts["pictures whose name is the id of no item in the data set: left aside"] == (1, "first: 'cover.png'")
 
 
-def test_pictures_that_name_no_item_at_all_are_refused_where_they_are_the_item_table(tmp_path):
+@pytest.mark.parametrize("table", [None, "item_id\nx\n"])
+def test_pictures_that_name_no_item_at_all_are_refused(tmp_path, table):
     write_items(tmp_path)
     draw(tmp_path / "pics" / "IMG_1.png")
+    more = {}
+    if table:
+        (tmp_path / "items.csv").write_text(table + "a\n")
+        more = {"items": "items.csv"}
     with pytest.raises(DataError, match=r"no picture \('IMG_1.png', …\) is named by the id of an item \('a', …\)"):
-        ingest(tmp_path, image_folder="pics")
+        ingest(tmp_path, image_folder="pics", **more)
+
+
+def test_pictures_of_items_that_a_filter_drops_are_known(tmp_path):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,a\nv,a\nu,b\n")
+    draw(tmp_path / "pics" / "b.png")
+    settings = CanonicalSettings(min_item=2)
+    tables = OwnTables(OwnTables.Settings(image_folder="pics")).tables(tmp_path, run=QUIET)
+    counts = canonicalise(tables, settings, "toy", tmp_path / "out", run=QUIET)
+    assert "pictures whose name is the id of no item in the data set: left aside" in [count.what for count in counts]
 
 
 def test_an_item_without_a_row_in_the_item_table_has_its_picture_too(tmp_path):
@@ -288,7 +302,7 @@ def test_an_item_without_a_row_in_the_item_table_has_its_picture_too(tmp_path):
         draw(tmp_path / "pics" / name)
     data, counts = ingest(tmp_path, items="items.csv", image_folder="pics")
     assert data.item_table["image"].to_list() == [str(tmp_path / "pics" / name) for name in ("a.png", "b.png")]
-    assert counts["pictures whose name is the id of no item: left aside"] == (1, "first: 'c.png'")
+    assert counts["pictures whose name is the id of no item in the data set: left aside"] == (1, "first: 'c.png'")
 
 
 def test_pictures_are_found_in_folders_of_the_folder_the_first_by_path(tmp_path):
@@ -304,8 +318,9 @@ def test_pictures_are_found_in_folders_of_the_folder_the_first_by_path(tmp_path)
     assert counts["files in images that are no .jpg, .jpeg, .png, .webp: left aside"] == (1, "first: '02/notes.txt'")
 
 
-def test_pictures_are_named_by_ids_as_interactions_write_them(tmp_path):
-    (tmp_path / "interactions.csv").write_text("user_id,item_id\n1.0,7.0\n1.0,8.0\n")
+@pytest.mark.parametrize("end", ["", ".0"])
+def test_pictures_are_named_by_ids_as_interactions_write_them(tmp_path, end):
+    (tmp_path / "interactions.csv").write_text(f"user_id,item_id\n1,7{end}\n1,8{end}\n")
     for name in ("7.png", "8.0.png"):
         draw(tmp_path / "pics" / name)
     data, _ = ingest(tmp_path, image_folder="pics")
@@ -348,7 +363,7 @@ def test_an_item_without_a_cell_of_the_image_column_has_the_picture_of_its_name(
     assert data.item_table["image"].to_list() == [
         str(tmp_path / "pics" / f"{name}.png") for name in ("cover", "b", "c")
     ]
-    assert counts["pictures whose name is the id of no item: left aside"] == (1, "first: 'd.png'")
+    assert counts["pictures whose name is the id of no item in the data set: left aside"] == (1, "first: 'd.png'")
 
 
 @pytest.mark.parametrize(
