@@ -10,6 +10,7 @@ import polars as pl
 
 from recsys.core.errors import DataError
 from recsys.core.values import Count, day_of, instants, is_order
+from recsys.data.partition import PARTS
 from recsys.data.reading.times import in_seconds
 
 # Seconds above this lie beyond the year 11000, milliseconds below it before July 1979: no log is either.
@@ -59,11 +60,23 @@ class Rows:
         before = len(self.frame)
         dropped = self.count(f"{what}: dropped", mask)
         if dropped:
-            self.frame = self.frame.filter(~mask)
+            gone, self.frame = self.frame.filter(mask), self.frame.filter(~mask)
+            self._count_lost_parts(gone, what)
         if dropped == before:
             raise DataError(
                 f"data set {self.name!r}", f"no interactions left: the last {before:,} went as {what}", remedy
             )
+
+    def _count_lost_parts(self, gone: pl.DataFrame, what: str) -> None:
+        """Report parts of a given split of which nothing is left."""
+        if "part" not in gone.columns:
+            return
+        for name, label in PARTS:
+            n_rows = int((gone["part"] == label).sum())
+            if n_rows and not (self.frame["part"] == label).any():
+                self.counts.append(
+                    Count(f"the {name} part has no interactions left: all dropped", n_rows, f"as {what}")
+                )
 
     def column(self, name: str) -> np.ndarray:
         """Return a column without nulls as an array."""
@@ -99,8 +112,6 @@ def drop_unusable(rows: Rows) -> None:
             rows.frame["timestamp"].is_null(),
             "Check the timestamp column.",
         )
-    if rows.has("rating"):
-        rows.count("interactions without a rating among others that have one: kept", rows.frame["rating"].is_null())
 
 
 def to_seconds(rows: Rows) -> None:
@@ -201,6 +212,8 @@ def _mask(like: np.ndarray, positions: np.ndarray) -> pl.Series:
 def drop_low_ratings(rows: Rows, min_rating: float | None) -> None:
     """Keep ratings of at least ``min_rating``."""
     if min_rating is None:
+        if rows.has("rating"):
+            rows.count("interactions without a rating among others that have one: kept", rows.frame["rating"].is_null())
         return
     if not rows.has("rating"):
         raise DataError(

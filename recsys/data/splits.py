@@ -19,7 +19,7 @@ from recsys.core.runtime import Run
 from recsys.core.values import TEST, TRAIN, VALID, Dataset, Split
 from recsys.data.filters import stable_order
 from recsys.data.item_parts import part_of
-from recsys.data.partition import MIN_INTERACTIONS, check_partition, times_of
+from recsys.data.partition import MIN_INTERACTIONS, PARTS, check_partition, times_of
 
 __all__ = ["SplitSettings", "check_partition", "load_split", "make_split", "save_split"]
 
@@ -156,6 +156,11 @@ def _given(dataset: Dataset, settings: SplitSettings, rng: np.random.Generator) 
             "data.options.valid and data.options.test, or its column in data.options.columns.part."
         )
         raise DataError(f"data set {dataset.name!r}", "it came without a split", remedy)
+    for name, label in PARTS:
+        if label != VALID and not (dataset.part == label).any():
+            cause = f"no interaction is in the {name} part that it came with"
+            remedy = f"Label some as {name}; or see by recsys data whether all of them were dropped, and as what."
+            raise DataError(f"data set {dataset.name!r}", cause, remedy)
     return np.array(dataset.part, dtype=np.uint8)
 
 

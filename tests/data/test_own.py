@@ -21,6 +21,7 @@ from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset,
 from recsys.data.sources.own import OwnTables
 from recsys.data.splits import SplitSettings, make_split
 
+AS_LOW = "as interactions rated below 4"
 QUIET = Run(log=lambda message: None)
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 ROWS = [("u1", "a", 4.5, 1_600_000_000), ("u2", "b", 3.0, 1_600_000_100)]
@@ -128,10 +129,10 @@ def test_names_of_folders_are_no_patterns(tmp_path, name):
 
 
 def test_files_of_several_formats_and_columns_come_together(tmp_path):
-    (tmp_path / "a.csv").write_text("user_id,item_id,rating\n1,x,2\n")
+    (tmp_path / "a.csv").write_text("user_id,item_id,rating,timestamp\n1,x,2,5\n")
     pl.DataFrame({"user_id": [2.0], "item_id": ["y"], "timestamp": [date(2020, 1, 1)]}).write_parquet(tmp_path / "b.pq")
     interactions, _, _ = read(tmp_path, interactions=["a.csv", "b.pq"])
-    assert rows_of(interactions) == [("1", "x", 2.0, None), ("2.0", "y", None, 1_577_836_800)]
+    assert rows_of(interactions) == [("1", "x", 2.0, 5), ("2.0", "y", None, 1_577_836_800)]
     (tmp_path / "a.csv").write_text("user_id,item_id\n1,x\n2,x\n")
     data, _ = ingest(tmp_path, interactions=["a.csv", "b.pq"], columns={"timestamp": ""})
     assert pairs_of(data) == [("1", "x"), ("2", "x"), ("2", "y")]
@@ -424,6 +425,34 @@ def test_files_of_train_valid_and_test_are_the_given_split(tmp_path):
         ingest(tmp_path, **{**files, "interactions": "*.csv", "valid": []})
     with pytest.raises(DataError, match="given twice, by files and by a column"):
         ingest(tmp_path, **files, columns={"part": "user_id"})
+
+
+def test_a_file_without_times_among_others_is_refused(tmp_path):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\nu,a,1\nv,a,2\n")
+    (tmp_path / "test.csv").write_text("user_id,item_id\nu,b\n")
+    with pytest.raises(DataError, match=r"test\.csv: it has no column of times, which interactions\.csv has"):
+        ingest(tmp_path, test="test.csv")
+    data, _ = ingest(tmp_path, test="test.csv", columns={"timestamp": ""})
+    assert split_of(data)["test"] == [("u", "b")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "least", "counts"),
+    [
+        (["train", "train", "test"], 4, {"the test part has no interactions left: all dropped": (1, AS_LOW)}),
+        (["train", "valid", "train"], None, {}),
+    ],
+)
+def test_a_part_of_which_nothing_is_left_is_said(tmp_path, labels, least, counts):
+    rows = "".join(f"u{row},i,{5 - row},{label}\n" for row, label in enumerate(labels))
+    (tmp_path / "interactions.csv").write_text(f"user_id,item_id,rating,part\n{rows}")
+    source = OwnTables(OwnTables.Settings(columns={"part": "part"}))
+    settings = CanonicalSettings(min_rating=least)
+    found = canonicalise(source.tables(tmp_path, run=QUIET), settings, "own", tmp_path / "out", run=QUIET)
+    lost = {count.what: (count.rows, count.example) for count in found if "part has" in count.what}
+    assert lost == counts
+    with pytest.raises(DataError, match="no interaction is in the test part that it came with"):
+        split_of(load_dataset(tmp_path / "out"))
 
 
 def test_a_column_of_labels_is_the_given_split(tmp_path):

@@ -98,11 +98,12 @@ class OwnTables:
             DataError: a file, column or value that cannot be used; names file, row and remedy.
         """
         parts, found = self._parts(raw), Reading()
-        frames = [
-            self._interactions(path, None if len(parts) == 1 else part, found)
+        frames = {
+            path: self._interactions(path, None if len(parts) == 1 else part, found)
             for part, files in parts.items()
             for path in files
-        ]
+        }
+        _refuse_untimed(frames)
         items = pl.DataFrame(schema=ITEM_SCHEMA)
         if item_files := _files(raw, self.settings.items, "items"):
             items = pl.concat([self._items(path, found) for path in item_files])
@@ -110,7 +111,7 @@ class OwnTables:
         items, by_name = self._pictures(items, raw, found.counts)
         run.log(f"own: {len(found.records)} interaction file(s), {len(items):,} item rows")
         return Tables(
-            pl.concat(frames, how="diagonal"), items.lazy(), counts=tuple(found.counts), records=sum(found.records),
+            pl.concat(frames.values(), how="diagonal"), items.lazy(), counts=tuple(found.counts), records=sum(found.records),
             null_values=self.settings.null_values, pictures=by_name, origins=found.origins,
         )  # fmt: skip
 
@@ -284,6 +285,15 @@ class OwnTables:
         items = pictures.resolve(items, folder, raw, column, self.settings.attribute_delimiter, counts)
         found = pictures.find_pictures(folder, counts) if named else pl.DataFrame(schema=pictures.PICTURE_SCHEMA)
         return items, found.filter(~pl.col("image").is_in(items["image"].drop_nulls().implode()))
+
+
+def _refuse_untimed(frames: Mapping[Path, pl.LazyFrame]) -> None:
+    """Refuse a file without times where others have them: all of its rows would be dropped."""
+    timed = [path for path, frame in frames.items() if "nanosecond" in frame.collect_schema()]
+    if timed and (others := [path for path in frames if path not in timed]):
+        cause = f"it has no column of times, which {timed[0].name} has"
+        remedy = f"Add it, or read no times at all: {SETTING}timestamp=''."
+        raise DataError(f"file {others[0]}", cause, remedy)
 
 
 def _files(raw: Path, given: str | tuple[str, ...], setting: str) -> list[Path]:
