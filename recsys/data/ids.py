@@ -122,19 +122,26 @@ def _refuse_lists(bracketed: pl.Series, where: str) -> None:
 
 
 def alike(ids: pl.Series, kind: str) -> list[Count]:
-    """Return how many ids differ from another by ``.0`` alone: they are kept apart where not all are whole numbers."""
+    """Return how many ids look like another and are kept apart.
+
+    They differ by ``.0`` alone, where not all ids are whole numbers, or in how letters with marks are encoded (the same
+    letters in Unicode's normal form C).
+    """
     floats = ids.filter(ids.str.contains(POINT))
-    pairs = floats.filter(floats.str.replace(POINT, "${1}").is_in(ids.implode()))
-    if pairs.is_empty():
-        return []
-    example = f"first: {pairs[0].partition('.')[0]!r} and {pairs[0]!r}"
-    return [
-        Count(
-            f"{kind} ids that differ from another by .0 alone, among ids that are no numbers: kept apart",
-            len(pairs),
-            example,
-        )
-    ]
+    marked = ids.filter(ids.str.len_bytes() > ids.str.len_chars())
+    marked = marked.filter(marked.str.normalize("NFC") != marked)
+    found = (
+        (".0 alone, among ids that are no numbers", floats, floats.str.replace(POINT, "${1}")),
+        ("how Unicode writes the same letters", marked, marked.str.normalize("NFC")),
+    )
+    counts = []
+    for what, some, others in found:
+        twin = others.is_in(ids.implode())
+        if twin.any():
+            example = f"first: {others.filter(twin)[0]!a} and {some.filter(twin)[0]!a}"
+            what = f"{kind} ids that differ from another by {what}: kept apart"
+            counts.append(Count(what, int(twin.sum()), example))
+    return counts
 
 
 def distinct_ids(column: pl.Series) -> pl.DataFrame:

@@ -214,6 +214,22 @@ def test_a_listed_number_means_nothing_however_a_table_keeps_it(tmp_path, ending
     assert [len(values) for values in table["attributes"]] == [1, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("ids", "what", "example"),
+    [
+        (["1", "1.0", "x"], ".0 alone, among ids that are no numbers", "first: '1' and '1.0'"),
+        (["caf\u00e9", "cafe\u0301", "1"], "how Unicode writes the same letters", r"first: 'caf\xe9' and 'cafe\u0301'"),
+        (["cafe\u0301", "x", "2.0"], None, None),
+    ],
+)
+def test_ids_that_look_alike_are_kept_apart_and_counted(tmp_path, ids, what, example):
+    pairs, _, counts = ingest(tmp_path, of_pairs([(one, one) for one in ids]))
+    assert pairs == sorted((one, one) for one in ids)
+    found = [count for count in counts if "kept apart" in count.what]
+    kinds = ("user", "item") if what else ()
+    assert found == [Count(f"{kind} ids that differ from another by {what}: kept apart", 1, example) for kind in kinds]
+
+
 def test_names_of_columns_may_have_blanks_around_them(tmp_path):
     (tmp_path / "log.csv").write_text("user_id, item_id , rating\n1, 100, 4\n2, 101, 5\n")
     pairs, _, counts = ingest(tmp_path, own(tmp_path, interactions="log.csv"))

@@ -276,6 +276,8 @@ def test_units_of_numbers_round_down_before_1970():
     ]  # fmt: skip
     assert read([date(1969, 12, 31)], Time()) == [moment(-86_400 * BILLION)]
     assert read([2**63, None], Time("auto", "number")) == [None, None]  # beyond what int64 holds
+    lowest = read(pl.Series([-(2.0**63), 2.0**63]), Time("auto", "number"))
+    assert [one is None for one in lowest] == [False, True]
 
 
 # -- digits that spell dates --------------------------------------------------------------------------------

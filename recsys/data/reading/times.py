@@ -190,7 +190,7 @@ def _numbers(cells: pl.Series) -> tuple[pl.Series, pl.Series | None]:
 
 def _whole_floats(cells: pl.Series) -> pl.Series:
     frame = cells.cast(pl.Float64).alias("x").to_frame()
-    is_whole = (pl.col("x") == pl.col("x").floor()) & (pl.col("x").abs() < 2**63)
+    is_whole = (pl.col("x") == pl.col("x").floor()) & (pl.col("x") >= -(2**63)) & (pl.col("x") < 2**63)
     return frame.select(pl.when(is_whole).then(pl.col("x")).cast(pl.Int64, strict=False))["x"]
 
 

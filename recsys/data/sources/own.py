@@ -111,8 +111,9 @@ class OwnTables:
         items, by_name = self._pictures(items, raw, found.counts)
         run.log(f"own: {len(found.records)} interaction file(s), {len(items):,} item rows")
         return Tables(
-            pl.concat(frames.values(), how="diagonal"), items.lazy(), counts=tuple(found.counts), records=sum(found.records),
-            null_values=self.settings.null_values, pictures=by_name, origins=found.origins,
+            pl.concat(frames.values(), how="diagonal"), items.lazy(), counts=tuple(found.counts),
+            records=sum(found.records), null_values=self.settings.null_values, pictures=by_name,
+            origins=found.origins,
         )  # fmt: skip
 
     def files(self, raw: Path) -> Iterator[Path]:
