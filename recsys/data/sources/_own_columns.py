@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -84,6 +85,19 @@ def roles(schema: pl.Schema, names: InteractionColumns, path: Path) -> dict[str,
             remedy = f"Set {SETTING}{first} and {SETTING}{role} to different columns, or one of them to '' for none."
             raise DataError(f"file {path}, column {column!r}", cause, remedy)
     return used
+
+
+def refuse_untimed(frames: Mapping[Path, pl.LazyFrame]) -> None:
+    """Refuse a file without times among others that have them: all of its rows would be dropped.
+
+    Args:
+        frames: interactions by file; those with times have a column ``nanosecond``.
+    """
+    timed = [path for path, frame in frames.items() if "nanosecond" in frame.collect_schema()]
+    if timed and (others := [path for path in frames if path not in timed]):
+        cause = f"it has no column of times, which {timed[0].name} has"
+        remedy = f"Add it, or read no times at all: {SETTING}timestamp=''."
+        raise DataError(f"file {others[0]}", cause, remedy)
 
 
 def part_labels(table: pl.LazyFrame, column: str, path: Path) -> pl.Expr:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -27,10 +26,12 @@ from recsys.data.sources._own_columns import (
     ItemColumns,
     optional,
     part_labels,
+    refuse_untimed,
     required,
     roles,
     trimmed_header,
 )
+from recsys.data.sources._own_files import files_of, matching, may_have_images, parts_of
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
 KNOWN = "CSV (.csv), TSV (.tsv), JSON lines (.jsonl), each also as .gz, or Parquet (.parquet)"
@@ -97,15 +98,15 @@ class OwnTables:
         Raises:
             DataError: a file, column or value that cannot be used; names file, row and remedy.
         """
-        parts, found = self._parts(raw), Reading()
+        parts, found = parts_of(raw, self.settings), Reading()
         frames = {
             path: self._interactions(path, None if len(parts) == 1 else part, found)
             for part, files in parts.items()
             for path in files
         }
-        _refuse_untimed(frames)
+        refuse_untimed(frames)
         items = pl.DataFrame(schema=ITEM_SCHEMA)
-        if item_files := _files(raw, self.settings.items, "items"):
+        if item_files := files_of(raw, self.settings.items, "items"):
             items = pl.concat([self._items(path, found) for path in item_files])
         found.counts += unused_columns(found.unused)
         items, by_name = self._pictures(items, raw, found.counts)
@@ -119,40 +120,15 @@ class OwnTables:
     def files(self, raw: Path) -> Iterator[Path]:
         """Yield the tables and pictures that the settings mean (see ``ListsFiles``)."""
         chosen = self.settings
-        items = [path for pattern in _patterns(chosen.items) for path in _matching(raw, pattern)]
-        for given in (chosen.interactions, chosen.valid, chosen.test):
-            yield from (path for pattern in _patterns(given) for path in _matching(raw, pattern))
-        yield from items
-        if chosen.image_folder or any(map(self._may_name_images, items)):
+        items = list(matching(raw, chosen.items))
+        yield from (
+            *matching(raw, chosen.interactions),
+            *matching(raw, chosen.valid),
+            *matching(raw, chosen.test),
+            *items,
+        )
+        if chosen.image_folder or any(may_have_images(path, chosen.item_columns.image) for path in items):
             yield from map(Path, pictures.find_pictures(raw / (chosen.image_folder or ""), [])["image"])
-
-    def _may_name_images(self, path: Path) -> bool:
-        """Whether an item file may have the image column; a CSV's header tells, without a pass over the file."""
-        given = self.settings.item_columns.image
-        if given is not None or not path.is_file() or path.suffix not in (".csv", ".tsv"):
-            return given != ""
-        with path.open("rb") as file:
-            return b"image" in file.readline(1 << 20)
-
-    def _parts(self, raw: Path) -> dict[int, list[Path]]:
-        """The interaction files by part: 0 (train), 1 (valid), 2 (test); all are 0 where no split is given.
-
-        Raises:
-            DataError: a file of two parts, or parts given twice over.
-        """
-        chosen = self.settings
-        parts = {0: _files(raw, chosen.interactions, "interactions")}
-        for part, (name, given) in enumerate((("valid", chosen.valid), ("test", chosen.test)), start=1):
-            if files := _files(raw, given, name):
-                parts[part] = files
-                taken = {path for other in parts if other != part for path in parts[other]}
-                if path := next((path for path in files if path in taken), None):
-                    remedy = f"Name it in interactions, valid or test alone: {name} names it now, and another does."
-                    raise DataError(f"file {path}", "it is in two parts of the split", remedy)
-        if len(parts) > 1 and chosen.columns.part:
-            cause = "the split is given twice, by files and by a column"
-            raise DataError(f"folder {raw}", cause, "Unset data.options.columns.part, or valid and test.")
-        return parts
 
     def _open(self, path: Path, found: Reading, **options: Any) -> tuple[pl.LazyFrame, Layout]:
         layout = self._layout(path)
@@ -286,34 +262,3 @@ class OwnTables:
         items = pictures.resolve(items, folder, raw, column, self.settings.attribute_delimiter, counts)
         found = pictures.find_pictures(folder, counts) if named else pl.DataFrame(schema=pictures.PICTURE_SCHEMA)
         return items, found.filter(~pl.col("image").is_in(items["image"].drop_nulls().implode()))
-
-
-def _refuse_untimed(frames: Mapping[Path, pl.LazyFrame]) -> None:
-    """Refuse a file without times where others have them: all of its rows would be dropped."""
-    timed = [path for path, frame in frames.items() if "nanosecond" in frame.collect_schema()]
-    if timed and (others := [path for path in frames if path not in timed]):
-        cause = f"it has no column of times, which {timed[0].name} has"
-        remedy = f"Add it, or read no times at all: {SETTING}timestamp=''."
-        raise DataError(f"file {others[0]}", cause, remedy)
-
-
-def _files(raw: Path, given: str | tuple[str, ...], setting: str) -> list[Path]:
-    """The files that names and patterns stand for, each once, in order."""
-    found: dict[Path, None] = {}
-    for pattern in _patterns(given):
-        matching = _matching(raw, pattern)
-        if not matching:
-            cause = f"no file matches {pattern!r}"
-            raise DataError(f"folder {raw}", cause, f"Correct the setting {setting}.")
-        found |= dict.fromkeys(matching)
-    return list(found)
-
-
-def _patterns(given: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else given
-
-
-def _matching(raw: Path, pattern: str) -> list[Path]:
-    if not glob.has_magic(pattern) or (raw / pattern).exists():
-        return [raw / pattern]
-    return [Path(name) for name in sorted(glob.glob(str(Path(glob.escape(str(raw)), pattern))))]
