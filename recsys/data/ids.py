@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from recsys.core.errors import DataError
-from recsys.core.values import Count
+from recsys.core.values import BLANKS, Count
 from recsys.data.reading.cells import listed
 
 WHOLE = r"^[+-]?\d+$"
@@ -41,7 +41,7 @@ class Spelling:
         """Return ids without blanks around them, and without ``.0`` where they are whole; null where there is none."""
         ids, nulls = pl.col("id"), list(self.nulls)
         ids = pl.when((ids != "") & ~ids.is_in(nulls) & ~ids.str.replace(POINT, "${1}").is_in(nulls)).then(ids)
-        frame = pl.DataFrame({"id": spelled.str.strip_chars()}).select(ids.alias("id"))
+        frame = pl.DataFrame({"id": spelled.str.strip_chars(BLANKS)}).select(ids.alias("id"))
         if not self.whole:
             return frame["id"]
         digits = frame["id"].str.replace(POINT, "${1}")
@@ -55,7 +55,7 @@ class Spelling:
             spelled, ids: before and after ``read``.
             rows: how many rows each of them stands for; ``None``: one each.
         """
-        table = pl.DataFrame({"spelled": spelled, "id": ids, "trimmed": spelled.str.strip_chars()})
+        table = pl.DataFrame({"spelled": spelled, "id": ids, "trimmed": spelled.str.strip_chars(BLANKS)})
         table = table.with_columns((pl.lit(1) if rows is None else pl.lit(pl.Series(rows))).alias("rows"))
         table = table.filter(pl.col("id").is_not_null())
         found = {

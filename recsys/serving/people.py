@@ -181,6 +181,16 @@ class People:
         words = {word: [item for item, one in said.items() if one == word] for word in ("like", "dislike", "seen")}
         return [*taken, *words["like"]], words["dislike"], words["seen"]
 
+    def known_as(self, user_id: str, item_id: str) -> str:
+        """Return how a user knows an item, as in "the item ...": by the last word of the user, else by the data."""
+        spoken = [one for one in self.state.events(user_id) if one.item_id == item_id and one.kind != "click"]
+        if not spoken:
+            return "was taken by the user"
+        if spoken[-1].kind == "hide":
+            return "was hidden by the user"
+        word = verdicts(spoken)[item_id]
+        return "was rated by the user" if word == "seen" else f"is {word}d by the user"
+
     def _row_now(self, user_id: str) -> int:
         row = self.row(user_id)
         if self.shared and row >= 0 and self.state.recall(_erased_name(user_id)) is not None:

@@ -132,7 +132,10 @@ class Service:
         person = await self.accounts.person(wanted.user_id, wanted.history)
         item, offered = self.people.item(item_id), self.items.offered
         if item in person.seen:
-            raise DataError(f"item {item_id!r}", "is known to the user, and so in no list", "Ask for another item.")
+            known = "is in the history"
+            if (user := wanted.user_id) is not None:
+                known = await anyio.to_thread.run_sync(self.people.known_as, user, item_id)
+            raise DataError(f"item {item_id!r}", f"{known}, and so in no list", "Ask for another item.")
         wish, why = self._wish(wanted, person, offered), self._engine(wanted).why
         hide = partial(self._hiding, wanted.user_id) if wanted.user_id is not None else None
         return await anyio.to_thread.run_sync(why, wish, item, offered.fresh, hide, limiter=self._computing)

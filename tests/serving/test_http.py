@@ -123,8 +123,34 @@ class TestLists:
         assert client.get("/v1/why", params={**asked, "only": item}).json()["place"] == 1
         taken = next(iter(world.block(1) - set(world.unseen(1))))
         known = fault(client.get("/v1/why", params={"user_id": "u1", "item_id": taken}), 422)
-        assert "known to the user" in known["cause"]
+        assert known["cause"] == "was taken by the user, and so in no list"
         fault(client.get("/v1/why", params={**asked, "model": "nope"}), 422)
+
+    @pytest.mark.parametrize(
+        ("events", "known"),
+        [
+            ([{"kind": "hide"}], "was hidden by the user"),
+            ([{"kind": "dislike"}], "is disliked by the user"),
+            ([{"kind": "hide"}, {"kind": "like"}, {"kind": "click"}], "is liked by the user"),
+            ([{"kind": "rating", "value": 3}], "was rated by the user"),
+            ([{"kind": "rating", "value": 1}], "is disliked by the user"),
+        ],
+    )
+    def test_why_says_how_an_item_is_known(self, client, world, events, known) -> None:
+        item = world.unseen(1)[0]
+        for event in events:
+            assert client.post("/v1/feedback", json={"user_id": "u1", "item_id": item, **event}).status_code == 201
+        asked = {"user_id": "u1", "item_id": item}
+        assert fault(client.get("/v1/why", params=asked), 422)["cause"] == f"{known}, and so in no list"
+
+    def test_ids_are_read_as_in_tables_without_blanks_around_them(self, client, world) -> None:
+        item = world.unseen(1)[0]
+        said = {"user_id": "\u200b u1\u00a0", "item_id": f" {item}\ufeff", "kind": "dislike"}
+        assert client.post("/v1/feedback", json=said).status_code == 201
+        (event,) = client.get("/v1/user", params={"user_id": " u1"}).json()["events"]
+        assert (event["user_id"], event["item_id"]) == ("u1", item)
+        assert client.post("/v1/users", json={"user_id": " new "}).json() == {"user_id": "new"}
+        assert "blank" in fault(client.post("/v1/users", json={"user_id": " \u200b"}), 422)["cause"]
 
     def test_similar_items(self, client, world) -> None:
         found = client.get("/v1/similar", params={"item_id": "i3", "k": 4}).json()

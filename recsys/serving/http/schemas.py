@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from recsys.core.values import trimmed_id
 from recsys.serving.reasons import Kind
 
 PICTURE_BYTES = 8 << 20
@@ -21,12 +22,20 @@ def _writable(text: str) -> str:
     return text
 
 
+def _id(text: str) -> str:
+    """Return an id as those of tables are read."""
+    text = trimmed_id(_writable(text))
+    if not text:
+        raise ValueError("is blank")
+    return text
+
+
 def _prose(text: str) -> str:
     _writable(text.replace("\n", " ").replace("\t", " ").replace("\r", " "))
     return text
 
 
-Id = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_writable)]
+Id = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_id)]
 Line = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_writable)]
 Prose = Annotated[str, Field(max_length=20_000), AfterValidator(_prose)]
 Ids = Annotated[list[Id], Field(max_length=1000)]
