@@ -13,7 +13,7 @@ from pydantic import Field
 
 from recsys.core.config import Settings
 from recsys.core.erased import id_hash
-from recsys.core.errors import DataError
+from recsys.core.errors import DataError, names_in_words
 from recsys.core.runtime import Run
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, OPTIONAL_COLUMNS, Count, Tables
 from recsys.data import filters, item_table
@@ -181,7 +181,7 @@ def _columns(schema: pl.Schema, name: str, kinds: Mapping[str, pl.Categorical]) 
             if column in kinds:
                 raise DataError(
                     f"data set {name!r}",
-                    f"the interaction table has no column {column!r}; it has {', '.join(schema)}",
+                    f"the interaction table has no column {column!r}; it has {names_in_words(schema)}",
                     "A source must give user_id and item_id.",
                 )
             if column not in OPTIONAL_COLUMNS:
@@ -203,7 +203,7 @@ def read_items(items: pl.LazyFrame, name: str) -> pl.DataFrame:
         schema = items.collect_schema()
         if "item_id" not in schema:
             if schema:
-                cause = f"the item table has no column 'item_id'; it has {', '.join(schema)}"
+                cause = f"the item table has no column 'item_id'; it has {names_in_words(schema)}"
                 raise DataError(f"data set {name!r}", cause, "A source must give item_id.")
             return pl.DataFrame(schema=ITEM_SCHEMA)
         columns = [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recsys.core.config import make_settings
-from recsys.core.errors import DataError
+from recsys.core.errors import ConfigError, DataError
 from recsys.core.runtime import Run
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count, Dataset
 from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset, read_interactions
@@ -466,6 +466,36 @@ def test_a_column_of_labels_is_the_given_split(tmp_path):
 
 
 # -- what is not used is said, what is mapped wrongly is refused ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("user_id;item_id\na;b\n", {}, r"\(it has: user_id;item_id\)\. Set data\.options\.delimiter=';'"),
+        ("user_id,item_id\na,b\n", {"delimiter": ";"}, r"Set data\.options\.delimiter=','"),
+        ("user_id|item_id;x|y\na|b;x|y\n", {}, r"Set data\.options\.delimiter='\|'"),
+        ("a\x01,b\n1,2\n", {}, r"no column 'user_id' \(it has: a\\x01, b\)"),
+        (",".join(f"c{n}" for n in range(20)) + "\n", {}, r"it has: c0, .*, c11 and 8 more\)"),
+        ("x" * 99 + ",y\n", {}, r"it has: x{40}…, y\)"),
+    ],
+)
+def test_a_column_that_is_not_there_is_refused_with_what_is(tmp_path, text, options, message):
+    (tmp_path / "interactions.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, **options)
+
+
+@pytest.mark.parametrize("delimiter", ["\n", "\r\n", '"', ""])
+def test_a_delimiter_that_parts_nothing_is_refused(tmp_path, delimiter):
+    write_items(tmp_path)
+    with pytest.raises(ConfigError, match=r"data\.delimiter"):
+        read(tmp_path, delimiter=delimiter)
+
+
+def test_an_empty_label_of_a_split_is_refused(tmp_path):
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,fold\nu,a,train\nu,b,\n")
+    with pytest.raises(DataError, match=r"row 2, column 'fold': it is empty, which is no part of a split"):
+        read(tmp_path, columns={"part": "fold"})
 
 
 def test_columns_that_nothing_reads_are_named(tmp_path):

@@ -91,7 +91,7 @@ def test_not_a_number_is_passed_on_to_be_counted(tmp_path: Path) -> None:
         ("user,rating,time\n", r"has no rows"),
         ("user,rating,time\n\n\n", r"has no rows"),
         ("", r"is empty"),
-        (b"\xff\xfeu\x00", r"header cannot be read"),
+        (b"\xff\xfeu\x00", r"is UTF-16 text, by its first bytes"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_named(content: str | bytes, words: str, tmp_path: Path) -> None:

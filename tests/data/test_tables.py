@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+
 import polars as pl
 import pytest
 
@@ -57,11 +61,39 @@ def test_keys_of_json_lines_in_order_and_those_hoped_for(tmp_path, monkeypatch):
     assert open_table(path, as_text=False).collect()["a"].to_list() == [None, [2], None, None]
 
 
-@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
-def test_utf_16_is_named(mark, tmp_path):
-    (tmp_path / "a.csv").write_bytes(mark + b"a\0")
-    with pytest.raises(DataError, match=r"its header cannot be read: it is UTF-16 text\. Save it as UTF-8\."):
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"\xff\xfea\0", r"UTF-16 text, by its first bytes\. Save it as UTF-8\."),
+        (b"\xfe\xffa\0", "UTF-16 text"),
+        (b"PK\x03\x04\x14", "a zip file or an Excel workbook"),
+        (gzip.compress(b"a,b\n1,2\n"), r"a gzip file, by its first bytes\. Let its name end in \.gz"),
+        (b"SQLite format 3\0", r"an SQLite database, .*Export its table as CSV or Parquet"),
+        (bz2.compress(b"a,b\n"), "a bzip2 file"),
+        (lzma.compress(b"a,b\n"), "an xz file"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_what_is_no_text_is_named(start, what, name, tmp_path):
+    (tmp_path / name).write_bytes(start)
+    with pytest.raises(DataError, match=what):
+        open_table(tmp_path / name)
+
+
+def test_parquet_and_arrow_files_of_another_name_are_named(tmp_path):
+    frame = pl.DataFrame({"a": [1]})
+    frame.write_parquet(tmp_path / "a.csv")
+    frame.write_ipc(tmp_path / "b.csv")
+    with pytest.raises(DataError, match=r"is a Parquet file, by its first bytes\. Let its name end in \.parquet"):
         open_table(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"is an Arrow .* file, by its first bytes"):
+        open_table(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("header", ["PAR1,BZh", "ARROW1,PK", "%PDF,SQLite format"])
+def test_text_that_begins_alike_is_text(header, tmp_path):
+    (tmp_path / "a.csv").write_text(f"{header}\n1,2\n")
+    assert open_table(tmp_path / "a.csv").collect_schema().names() == header.split(",")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from recsys.core import config
-from recsys.core.errors import DataError, did_you_mean
+from recsys.core.errors import DataError, did_you_mean, names_in_words
 from recsys.data.reading.tables import ROW, refuse_twice
 
 PART_LABELS = {
@@ -111,7 +111,10 @@ def part_labels(table: pl.LazyFrame, column: str, path: Path) -> pl.Expr:
     wrong = table.select(text).with_row_index(ROW).filter(part.is_null()).head(1).collect(engine="streaming")
     if len(wrong):
         where = f"file {path}, row {wrong[ROW][0] + 1}, column {column!r}"
-        cause = f"{wrong[column][0]!r} is no part of a split"
+        label = wrong[column][0]
+        cause = (
+            f"{label!r} is no part of a split" if (label or "").strip() else "it is empty, which is no part of a split"
+        )
         raise DataError(where, cause, "Write train, valid or test (or 0, 1, 2).")
     return part
 
@@ -130,11 +133,12 @@ def required(schema: pl.Schema, name: str, setting: str, path: Path) -> str:
     close = did_you_mean(name, schema)
     remedy = f"Set {setting} to the right name; the file must begin with a header line."
     header = next(iter(schema))
-    if len(schema) == 1 and (delimiter := next((one for one in ";\t|" if one in header), None)):
+    delimiter = max(";\t|,", key=header.count)
+    if len(schema) == 1 and delimiter in header:
         remedy = f"Set data.options.delimiter={delimiter!r}."
     elif close.startswith("Did"):
         remedy = f"{close} Set {setting} to it."
-    raise DataError(f"file {path}", f"no column {name!r} (it has: {', '.join(schema)})", remedy)
+    raise DataError(f"file {path}", f"no column {name!r} (it has: {names_in_words(schema)})", remedy)
 
 
 def optional(schema: pl.Schema, given: str | None, default: str, setting: str, path: Path) -> str | None:

@@ -82,6 +82,13 @@ class OwnTables:
             "image column says",
         )
 
+        @field_validator("delimiter")
+        @classmethod
+        def _parts_cells(cls, delimiter: str) -> str:
+            if set(delimiter) & set('\r\n"'):
+                raise ValueError("a quote or the end of a line cannot stand between cells")
+            return delimiter
+
         @field_validator("null_values")
         @classmethod
         def _without_blanks(cls, words: tuple[str, ...]) -> tuple[str, ...]:
