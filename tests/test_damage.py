@@ -209,9 +209,9 @@ def forged(path: Path, **changed: Any) -> None:
     ("text", "cause"),
     [
         ("[" * 100_000, "nested too deeply"),
-        ("[]", "holds no table"),
+        ("[]", "holds no JSON object"),
         ('{"schema": 1}', "it has no 'kind'"),
-        (None, "it has schema 999, and this version of recsys reads 1"),
+        (None, "of a later version of recsys: it has schema 999, and this version reads 1"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(copy: Path, text: str | None, cause: str) -> None:
@@ -236,7 +236,7 @@ def test_a_changed_manifest_is_refused(copy: Path, field: str, value: Any) -> No
     else:
         manifest[field] = value
     (one.path / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match=r"manifest\.json cannot be read"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json was changed or damaged: "):
         read_artifact(one.path)
 
 

@@ -439,7 +439,7 @@ def test_a_name_that_means_nothing_gets_an_answer(trained: dict[str, str], folde
 def test_a_damaged_ranker_is_not_called_untrained(own: Path, name: str) -> None:
     made = train(own)
     (made.path / "manifest.json").write_text("{")
-    with pytest.raises(ArtifactError, match=r"manifest\.json cannot be read.*Delete the folder"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json was changed or damaged: .*Delete the folder"):
         meaning(own, name.format(key=made.path.name))
 
 

@@ -297,14 +297,18 @@ def read_artifact(folder: Path) -> Artifact:
         raise ArtifactError(
             f"artifact {folder}", f"it has no {MANIFEST}", "Name a finished artifact; list them with: recsys show"
         ) from None
-    except RecursionError:
-        cause = "it is nested too deeply"
-    except (ValueError, OSError) as error:
-        cause = str(error)
-    if cause:
-        raise ArtifactError(
-            f"artifact {folder}", f"its {MANIFEST} cannot be read ({cause})", "Delete the folder and make it again."
+    except json.JSONDecodeError as error:
+        cause = "was changed or damaged: " + (
+            f"line {error.lineno} is not JSON" if error.doc.strip() else "it is empty"
         )
+    except RecursionError:
+        cause = "was changed or damaged: it is nested too deeply"
+    except ValueError:
+        cause = "was changed or damaged: it is not UTF-8 text"
+    except OSError as error:
+        cause = f"cannot be read: {error.strerror or error}"
+    if cause:
+        raise ArtifactError(f"artifact {folder}", f"its {MANIFEST} {cause}", "Delete the folder and make it again.")
     return Artifact(folder, manifest)
 
 

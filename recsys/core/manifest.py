@@ -33,12 +33,19 @@ def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fault(manifest: Any) -> str | None:
-    """Return what is wrong with a manifest as read from a file; ``None`` where nothing is.
+    """Return what is wrong with a manifest as read from a file, after "its manifest"; ``None`` where nothing is.
 
     Those of earlier versions have no checksum: of them the fields are looked at, and the key.
     """
+    if isinstance(manifest, dict) and isinstance(schema := manifest.get("schema"), int) and schema > SCHEMA:
+        return f"is of a later version of recsys: it has schema {schema}, and this version reads {SCHEMA}"
+    damage = _damage(manifest)
+    return f"was changed or damaged: {damage}" if damage else None
+
+
+def _damage(manifest: Any) -> str | None:
     if not isinstance(manifest, dict):
-        return "it holds no table"
+        return "it holds no JSON object"
     fields = NEEDED | BESIDES
     for name in (*NEEDED, *manifest):
         if name not in manifest:
@@ -47,8 +54,8 @@ def fault(manifest: Any) -> str | None:
             return f"it has an unknown field {name!r}"
         if not isinstance(manifest[name], (int, float) if fields[name] is float else fields[name]):
             return f"{name!r} is not what it should be"
-    if not 1 <= manifest["schema"] <= SCHEMA:
-        return f"it has schema {manifest['schema']}, and this version of recsys reads {SCHEMA}"
+    if manifest["schema"] < 1:
+        return f"it has schema {manifest['schema']}"
     if not all(isinstance(value, str) for value in manifest["files"].values()):
         return "'files' is not what it should be"
     for parent in manifest["parents"]:
@@ -59,10 +66,10 @@ def fault(manifest: Any) -> str | None:
 
 def _mismatch(manifest: Mapping[str, Any]) -> str | None:
     if CHECKSUM in manifest and manifest[CHECKSUM] != _checksum(manifest):
-        return "it was changed or damaged: it does not have its recorded checksum"
+        return "it does not have its recorded checksum"
     keys = [parent["key"] for parent in manifest["parents"]]
     if manifest["key"] != artifact_key(manifest["kind"], manifest["schema"], manifest["config"], keys):
-        return "it was changed or damaged: its key does not follow from its configuration"
+        return "its key does not follow from its configuration"
     return None
 
 

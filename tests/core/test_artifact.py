@@ -108,12 +108,21 @@ def test_verify_finds_a_changed_and_a_missing_file(store: ArtifactStore) -> None
         made.verify()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"kind": "thing"}', "\x00\x01"])
-def test_a_damaged_manifest_is_said(store: ArtifactStore, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "damage"),
+    [
+        (b"", "it is empty"), (b"{", "line 1 is not JSON"), (b'{\n"a": ?}', "line 2 is not JSON"),
+        (b"[]", "it holds no JSON object"), (b'{"kind": "thing"}', "it has no 'name'"),
+        (b"\xff\xfe", "it is not UTF-8 text"), (b"[" * 100_000, "it is nested too deeply"),
+    ],
+)  # fmt: skip
+def test_a_damaged_manifest_is_said(store: ArtifactStore, content: bytes, damage: str) -> None:
     made = store.build("thing", "one", config={}, write=write)
-    (made.path / MANIFEST).write_text(content)
-    with pytest.raises(ArtifactError, match="cannot be read"):
+    (made.path / MANIFEST).write_bytes(content)
+    with pytest.raises(ArtifactError) as caught:
         store.open(made.path)
+    assert caught.value.cause == f"its {MANIFEST} was changed or damaged: {damage}"
+    assert caught.value.remedy == "Delete the folder and make it again."
     assert store.list() == []
 
 
@@ -164,7 +173,7 @@ def test_a_name_that_is_not_there(store: ArtifactStore) -> None:
 def test_opening_the_name_of_a_damaged_folder_says_that_it_is_damaged(store: ArtifactStore, reference: str) -> None:
     made = store.build("thing", "one", config={"a": 1}, write=write)
     (made.path / MANIFEST).write_text("{")
-    with pytest.raises(ArtifactError, match=r"manifest\.json cannot be read.*Delete the folder"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json was changed or damaged: .*Delete the folder"):
         store.open(reference.format(folder=made.path.name))
 
 
