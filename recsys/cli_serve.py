@@ -14,7 +14,7 @@ from recsys.options import run_options
 
 @click.command(short_help="List the best unseen items for somebody.")
 @run_options
-@click.argument("ranker")
+@click.argument("ranker", required=False)
 @click.option("--user", "users", multiple=True, help="A known user's id; may be repeated.")
 @click.option("--liked", multiple=True, help="Title or id that a new user likes, oldest first; may be repeated.")
 @click.option("-k", default=10, show_default=True, help="Length of the list.")
@@ -33,7 +33,7 @@ from recsys.options import run_options
 def recommend(
     workflow: Any,
     as_json: bool,
-    ranker: str,
+    ranker: str | None,
     users: tuple[str, ...],
     liked: tuple[str, ...],
     conditions: tuple[str, ...],
@@ -45,6 +45,7 @@ def recommend(
     """List the best unseen items for users, or for somebody new who likes a few titles.
 
     RANKER is a name, of a ranker trained on this run's data and split, or exactly one artifact: folder or key.
+    Without it, the configured ranker is asked, and trained if need be.
 
     \b
     Examples:
@@ -60,7 +61,8 @@ def recommend(
 
     if everybody and (users or liked or exclude):
         raise click.UsageError("--all is for every user: leave out --user, --liked and --exclude")
-    trained, artifacts = workflow.find_ranker(ranker).path, workflow.store.root
+    trained = (workflow.find_ranker(ranker) if ranker else workflow.train()).path
+    artifacts = workflow.store.root
     if everybody:
         _recommend_all(trained, artifacts, k, conditions, as_json, **options)
         return

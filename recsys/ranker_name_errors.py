@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.core.artifact import Artifact
-from recsys.core.errors import ArtifactError
+from recsys.core.errors import ArtifactError, did_you_mean
 from recsys.data.splits import SplitSettings
 from recsys.ranker_names import Names
 from recsys.rankers import RANKERS
@@ -43,6 +43,9 @@ def unknown(names: Names, name: str, data: Mapping[str, Any], raw: Path) -> Arti
     if name in RANKERS or ":" in name:
         cause = f"is not trained yet on {data['source']} with this split"
         return ArtifactError(f"ranker {name!r}", cause, f"Train it: {_train(names, name)}")
+    near = did_you_mean(name, {*here, *RANKERS})
+    if near.startswith("Did"):
+        return _error(name, "there is no ranker of that name", f"{near} List what there is with: recsys show")
     return store.not_found(name, {*here, *RANKERS})
 
 

@@ -75,6 +75,8 @@ def test_the_flow_on_own_tables(config: Path, tmp_path: Path) -> None:
     assert "data own" in shown.output
     lists = run_json("recommend", "ease", *c, "--user", first_user(config), "-k", "3")
     assert len(lists[0]["items"]) == 3
+    own = ("--set", "ranker.regularisation=20", "--user", first_user(config), "-k", "3")
+    assert run_json("recommend", *c, *own) == lists, "the configured ranker"
     titles = [item["title"] for item in lists[0]["items"]]
     fresh = call("recommend", "ease", *c, "--liked", titles[0])
     assert fresh.exit_code == 0
@@ -113,7 +115,10 @@ def first_user(config: Path) -> str:
         (("data", "--set", "data.source=ml-1mm"), "Did you mean 'ml-1m'"),
         (("data", "--set", "data.source=ml-1m", "--set", "data.raw=/absent"), "ml-1m"),
         (("recommend", "absent", "--user", "1"), "recsys show"),
-        (("recommend", "EASE", "--user", "1"), "Did you mean 'ease'"),
+        (
+            ("recommend", "EASE", "--user", "1"),
+            "ranker 'EASE': there is no ranker of that name\n  try: Did you mean 'ease'",
+        ),
         (("recommend", "ease", "--user", "1"), "Train it: recsys train --set ranker.name=ease"),
         (("show", "absent"), "recsys show"),
         (("doctor", "--settings", "spilt"), "Did you mean 'split'"),

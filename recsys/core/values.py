@@ -35,15 +35,6 @@ ITEM_SCHEMA = {
 }
 
 
-# What may stand around an id and is no part of it: Unicode's white space, and what has no width and joins no letters.
-BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b\u2060\ufeff"
-
-
-def trimmed_id(text: str) -> str:
-    """Return an id without blanks around it, as those of tables are read."""
-    return text.strip(BLANKS)
-
-
 @dataclass(frozen=True)
 class Count:
     """So many rows were dropped or changed, and why: nothing is lost silently."""

@@ -12,8 +12,9 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
+from recsys.core.blanks import BLANKS
 from recsys.core.errors import DataError
-from recsys.core.values import BLANKS, Count
+from recsys.core.values import Count
 from recsys.data.reading.cells import listed
 
 WHOLE = r"^[+-]?\d+$"

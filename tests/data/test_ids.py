@@ -16,7 +16,7 @@ from recsys.core.config import make_settings
 from recsys.core.erased import id_hash
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
-from recsys.core.values import Count, RawFeatures, Tables, trimmed_id
+from recsys.core.values import Count, RawFeatures, Tables
 from recsys.data.canonical import CanonicalSettings, canonicalise, load_dataset, load_features
 from recsys.data.sources.atomic import Atomic
 from recsys.data.sources.mmrec import MMRec
@@ -216,17 +216,10 @@ def test_a_listed_number_means_nothing_however_a_table_keeps_it(tmp_path, ending
 
 @pytest.mark.parametrize("blank", ["\t", "\x0b", "\x85", "\xa0", "\u2003", "\u200b", "\u2060", "\ufeff"])
 def test_blanks_of_all_kinds_are_no_part_of_an_id(tmp_path, blank):
-    assert trimmed_id(f"{blank}a{blank}b{blank}") == f"a{blank}b"
     pairs, _, counts = ingest(tmp_path, of_pairs([(f"{blank}u", "i"), ("u", f"j{blank}"), (blank, "j")]))
     assert pairs == [("u", "i"), ("u", "j")]
     found = {count.what: count.rows for count in counts if "trimmed" in count.what}
     assert found == {f"{kind} ids with blanks around them: trimmed": 1 for kind in ("user", "item")}
-
-
-@pytest.mark.parametrize("text", ["a\u200d", "\u0301a", "a\u200c"])
-def test_what_belongs_to_a_script_is_kept(tmp_path, text):
-    """Joiners and marks change how a word is written."""
-    assert trimmed_id(text) == text
 
 
 @pytest.mark.parametrize(

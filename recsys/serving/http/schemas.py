@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from recsys.core.values import trimmed_id
+from recsys.core.blanks import trimmed_id
 from recsys.serving.reasons import Kind
 
 PICTURE_BYTES = 8 << 20
