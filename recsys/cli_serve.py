@@ -84,6 +84,7 @@ def _recommend_all(
     executor: str,
 ) -> None:
     from recsys.batch import recommend_all
+    from recsys.core.amounts import amount
     from recsys.core.runtime import Run
     from recsys.executing import make_executor
 
@@ -91,7 +92,8 @@ def _recommend_all(
     with make_executor("ray-data" if executor == "ray" else executor, workers) as chosen:
         done = recommend_all(ranker, artifacts, out, k=k, filters=filters, executor=chosen, run=run)
     told = {"path": str(done.path), "users": done.users, "rows": done.rows}
-    click.echo(json.dumps(told) if as_json else f"{done.users:,} users, {done.rows:,} rows\n{done.path}")
+    text = f"{amount(done.users, 'user')}, {amount(done.rows, 'row')}\n{done.path}"
+    click.echo(json.dumps(told) if as_json else text)
 
 
 @click.command(short_help="Answer over HTTP: lists, profiles, pictures, and a page.")

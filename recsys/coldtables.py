@@ -8,6 +8,7 @@ import numpy as np
 
 from recsys.coldstart import ALL, ALONE, ColdStart
 from recsys.console import columns
+from recsys.core.amounts import amount
 from recsys.evaluation.wording import NOTHING, fixed
 
 HOW_ITEMS = (
@@ -78,9 +79,9 @@ def sizes(found: ColdStart) -> str:
     split, k = found.cold.loaded_split, int(found.metrics[0].partition("@")[2])
     items = np.count_nonzero(split.test.item_counts)
     return (
-        f"{items:,} cold items with {len(split.test):,} test interactions of "
-        f"{np.count_nonzero(split.test.user_counts):,} users (chance among them alone: recall@{k} "
-        f"{fixed(min(1.0, k / items))}); {len(found.users):,} cold users."
+        f"{amount(items, 'cold item')} with {amount(len(split.test), 'test interaction')} of "
+        f"{amount(np.count_nonzero(split.test.user_counts), 'user')} (chance among them alone: recall@{k} "
+        f"{fixed(min(1.0, k / items))}); {amount(len(found.users), 'cold user')}."
     )
 
 

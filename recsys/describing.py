@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys.core.amounts import amount
 from recsys.core.artifact import Artifact
 from recsys.core.errors import DataError
 from recsys.core.fingerprint import fingerprint, source_key
@@ -88,7 +89,7 @@ def descriptions(workflow: Workflow, items: Mapping[str, Artifact]) -> Artifact:
         apart, table = disagreement(*_comparable(items, *spaces)), workflow.dataset.item_table
         out = describe_items(table, describer, apart, chosen.describe, kept, run=workflow.run)
         out.table.write_parquet(folder / TABLE)
-        workflow.run.log(f"{name}: {len(out.table):,} items are described, {out.fresh:,} of them now")
+        workflow.run.log(f"{name}: {amount(len(out.table), 'item')} described, {out.fresh:,} of them now")
         return {"described": len(out.table), "fresh": out.fresh, "counts": [asdict(count) for count in out.counts]}
 
     title = f"{workflow.config.data.source}-{name}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from recsys.core.amounts import amount
 from recsys.core.errors import DataError
 from recsys.evaluation.report import ListedItem, RecommendedList
 from recsys.serving.recommender import Recommendation, Recommender
@@ -55,9 +56,11 @@ def shorter(
     passing = int(model.catalogue.allowed(filters).sum())
     if not passing:
         return [_emptied(model, filters)]
-    among = f"{passing:,} items" + (" that pass the filters" if filters else "")
-    rest = f"are left, {k:,} were asked for: the others are known of them already, or excluded"
-    return [f"{who}: {found:,} of {among} {rest}" for who, found in short.items()]
+    among = amount(passing, "item")
+    if filters:
+        among += " that passes the filters" if passing == 1 else " that pass the filters"
+    rest = f"left, {k:,} were asked for: the others are known of them already, or excluded"
+    return [f"{who}: {found:,} of {among} {'is' if found == 1 else 'are'} {rest}" for who, found in short.items()]
 
 
 def _emptied(model: Recommender, filters: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from recsys.changing import Lists
+from recsys.core.amounts import amount
 from recsys.core.artifact import Artifact, read_arrays, write_arrays
 from recsys.core.errors import DataError
 from recsys.describing import encoded
@@ -257,7 +258,7 @@ class Profiling:
             titles = ", ".join(self.dataset.titles(best[found[best] > 0]))
             near = near_concepts(words, self.matcher.concepts)
             hint = f"; or did you mean {' or '.join(near)}?" if near else ""
-            notes.append(f"“{words}” means {int((found >= 0.5).sum()):,} items, such as {titles}{hint}")
+            notes.append(f"“{words}” means {amount(int((found >= 0.5).sum()), 'item')}, such as {titles}{hint}")
         return notes
 
 

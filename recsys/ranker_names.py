@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recsys.core.amounts import amount
 from recsys.core.artifact import Artifact, ArtifactStore, read_artifact
 from recsys.core.config import apply_overrides
 from recsys.core.errors import ArtifactError, ConfigError
@@ -85,7 +86,7 @@ class Names:
         if self._gives_settings(name) and not exact:
             why, notes = why or taken.path.name, ["none has this run's settings"]
         if len(ours) > 1:
-            notes.append(f"{len(ours) - 1} other{'s' * (len(ours) > 2)} of that name: recsys show")
+            notes.append(f"{amount(len(ours) - 1, 'other')} of that name: recsys show")
         return Meaning(taken, "; ".join([f"{name}: {why}", *notes]) if why else "")
 
     # -- the rules, in their order ---------------------------------------------------------------------------------
@@ -112,7 +113,7 @@ class Names:
         best = next(one for one in rankers if one.key == parent_key(record, "ranker"))
         found = record.manifest["results"]
         value = f"validation {record.config['metric']} {fixed(found['value'])}"
-        return best, f"the best of {found['trials']} trials of tune, {best.path.name} ({value})"
+        return best, f"the best of {amount(found['trials'], 'trial')} of tune, {best.path.name} ({value})"
 
     def _last(self, rankers: Sequence[Artifact]) -> tuple[Artifact, str]:
         taken = self._first_agreeing(rankers)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recsys.console import columns
+from recsys.core.amounts import amount
 from recsys.core.errors import ArtifactError, DataError
 from recsys.core.values import ItemFeatures
 from recsys.describing import encoded
@@ -207,7 +208,7 @@ def search_sheet(search: Search, words: str | None, like: str | None, found: Seq
     for start in range(0, max(len(cards), 1), SHEET_FOUND):
         rows.append(Row(query, cards[start : start + SHEET_FOUND], words=like is None))
         query = None
-    return contact_sheet(rows, f"Found in {data.name}", f"nearest first; {len(found)} items")
+    return contact_sheet(rows, f"Found in {data.name}", f"nearest first; {amount(len(found), 'item')}")
 
 
 def items_sheet(workflow: Workflow, n_rows: int = SHEET_ROWS, k: int = SHEET_FOUND) -> bytes:
@@ -234,7 +235,9 @@ def items_sheet(workflow: Workflow, n_rows: int = SHEET_ROWS, k: int = SHEET_FOU
         )
         rows.append(Row(query, cards))
     encoder = workflow.config.items.encoder_of(modality)
-    told_of = f"{data.name}: {len(chosen)} items from all over the catalogue; cosine of centred {encoder} vectors"
+    told_of = (
+        f"{data.name}: {amount(len(chosen), 'item')} from all over the catalogue; cosine of centred {encoder} vectors"
+    )
     return contact_sheet(rows, f"Nearest items by {modality}", told_of)
 
 

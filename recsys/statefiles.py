@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from recsys.core.amounts import amount
 from recsys.core.errors import ConfigError
 from recsys.data.identity import (
     Known,
@@ -178,7 +179,7 @@ class StateFiles:
             if path.stem != self.name and (path.stem in of_source or ours.fullmatch(path.stem)) and _rows(path)
         )  # fmt: skip
         if others:
-            listed = ", ".join(f"{path.relative_to(self.root)} ({_rows(path):,} rows)" for path in others)
+            listed = ", ".join(f"{path.relative_to(self.root)} ({amount(_rows(path), 'row')})" for path in others)
             hint = f"data.name={others[0].stem} opens that"
             yield f"state of this data set is {self.name}; not opened, of the same source: {listed}; {hint}"
 

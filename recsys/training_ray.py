@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from recsys.core.amounts import amount
 from recsys.core.artifact import write_json
 from recsys.core.errors import RecsysError
 from recsys.core.protocols import Ranker, Validator
@@ -58,7 +59,7 @@ def train_on_ray(
     ours = connect(ray, size, silent=True)
     try:
         gpus = _on_gpus(ray, size, run.device)
-        run.log(f"training by {size} worker{'s' if size > 1 else ''} of Ray, a {'GPU' if gpus else 'CPU'} each")
+        run.log(f"training by {amount(size, 'worker')} of Ray, a {'GPU' if gpus else 'CPU'} each")
         task = (dict(config), train, features, valid, run.seed, run.folder.absolute())
         with _heard(place / SAID, run.log):
             _fit_by(ray, size, gpus, {"folder": os.getcwd(), "place": str(place), "task": ray.put(task)})

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from recsys.briefing import Brief, Briefing
+from recsys.core.amounts import amount
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.fingerprint import fingerprint, source_key
 from recsys.core.protocols import ItemEncoder, ReadsCatalogue, VisualGenerator
@@ -61,7 +62,7 @@ class Asked:
         if (self.user is None) == (not self.liked):
             raise DataError("visualize", "for whom?", "Give USER ITEM, or --liked TITLE and ITEM: one of the two.")
         if self.n < 1:
-            raise ConfigError("visualize", f"{self.n} pictures are none", "Ask for at least one: -n 1")
+            raise ConfigError("visualize", f"n is {self.n}", "Ask for at least one: -n 1")
         if not 0 <= self.dial <= 1:  # NaN is refused, too
             remedy = "Give a number from 0 (true to the item) to 1 (the user's taste)."
             raise ConfigError("visualize", f"the dial is {self.dial:g}", remedy)
@@ -93,8 +94,8 @@ class Drawn:
         ]
         for place, one in enumerate(self.pictures, 1):
             lines.append(f"{place}. {one['file']}  {kind_of(one)}  {scores_text(one['scores'])}")
-        took = "were there already" if self.seconds is None else f"of {self.candidates} drawn in {self.seconds:.1f} s"
-        return "\n".join([*lines, f"{len(self.pictures)} pictures {took}, by {self.pictures[0]['generator']}",
+        took = "made before" if self.seconds is None else f"of {self.candidates} drawn in {self.seconds:.1f} s"
+        return "\n".join([*lines, f"{amount(len(self.pictures), 'picture')} {took}, by {self.pictures[0]['generator']}",
                           str(self.folder)])  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from recsys.core.amounts import amount
 from recsys.profiles.concepts import Concepts
 from recsys.profiles.llm import LANGUAGE_MODELS, make_language_model
 from recsys.profiles.llm.budget import Budget, Usage
@@ -41,7 +42,7 @@ class Worded:
         used, written = self.used, self.written
         return (
             f"worded by {self.model}: {written.kept} of {written.said} sentences and searches passed the check; "
-            f"{used.calls} questions asked, {used.hits} answered from the cache"
+            f"{amount(used.calls, 'question')} asked, {used.hits} answered from the cache"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
+from recsys.core.amounts import amount
 from recsys.core.artifact import Artifact, ArtifactStore, artifact_key
 from recsys.core.config import make_settings
 from recsys.core.erased import erased
@@ -105,8 +106,8 @@ class Workflow:
         """Return the data set's sizes in one line."""
         data = self.dataset
         return (
-            f"{data.name}: {len(data.interactions):,} interactions of {len(data.users):,} users"
-            f" with {len(data.items):,} items"
+            f"{data.name}: {amount(len(data.interactions), 'interaction')} of {amount(len(data.users), 'user')}"
+            f" with {amount(len(data.items), 'item')}"
         ) + (f", {period}" if (period := data.interactions.period) else "")
 
     def _source(self) -> Source:

@@ -125,7 +125,7 @@ def test_two_data_sets_share_nothing_and_each_names_the_other(root: Path, raw: P
     assert liked(workflow(root, other, log=told)) == []
     (line,) = [line for line in told if "not opened" in line]
     first = StateFiles(workflow(root, raw))
-    assert f"served/{first.served.name} (1 rows); data.name={first.name} opens that" in line
+    assert f"served/{first.served.name} (1 row); data.name={first.name} opens that" in line
     like(workflow(root, other), "u1", "i6")
     assert liked(workflow(root, raw)) == ["i5"]
     assert first.erase_elsewhere("u1", []) == 1  # but for that of the other

@@ -188,7 +188,7 @@ def test_what_was_asked_before_is_not_drawn_again(config: Path) -> None:
     assert first.seconds is not None
     assert again.seconds is None
     assert (again.folder, again.pictures) == (first.folder, first.pictures)
-    assert "were there already" in again.to_text()
+    assert "made before, by" in again.to_text()
     assert Visualizing(workflow(config)).of(Asked(item="Western5", user=BLUE, n=2)).folder != first.folder
 
 

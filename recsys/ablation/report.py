@@ -6,6 +6,7 @@ from typing import Any
 
 from recsys.ablation.results import cost, made, spread, verdicts
 from recsys.ablation.running import INTACT, Ablation, VariantFound, lineage
+from recsys.core.amounts import amount
 from recsys.evaluation.ablation import HARMS, HELPS
 from recsys.evaluation.ablation_plots import Bar, Point, curves_plot, pareto_plot, worth_plot
 from recsys.evaluation.ablation_words import headline, overlap_sentence
@@ -246,7 +247,8 @@ def _done(found: Ablation) -> Section:
     rows += [[f"{' and '.join(pair)} at once", f"not tried: {why}"] for pair, why in found.plan.skipped.items()]
     for one in found.variants:
         data = one.workflow.dataset
-        sizes = f"{len(data.interactions):,} interactions of {len(data.users):,} users with {len(data.items):,} items"
+        takers = f"{amount(len(data.users), 'user')} with {amount(len(data.items), 'item')}"
+        sizes = f"{amount(len(data.interactions), 'interaction')} of {takers}"
         rows.append([one.name, f"{data.name}: {sizes}"])
         rows += [[f"{one.name}: {label}", text] for label, text in protocol_rows(one.means[INTACT].protocol)]
     return Section("What was done", f"{HOW} {SEEDS}", (["what", "how"], rows))

@@ -10,6 +10,7 @@ from recsys.benchmark.report import check_readme, standings, write_readme, write
 from recsys.benchmark.results import RESULTS, as_values, kept, read_results, write_results
 from recsys.benchmark.running import require_peers, run_contest
 from recsys.benchmark.settings import Contest, named
+from recsys.core.amounts import amount
 from recsys.core.runtime import make_writable
 from recsys.executing import Executor
 
@@ -38,7 +39,7 @@ def run_benchmark(
     sets: list[dict[str, Any]] = []
     with executor:
         for contest in asked:
-            log(f"{contest.name}: {len(contest.search.spaces)} rankers")
+            log(f"{contest.name}: {amount(len(contest.search.spaces), 'ranker')}")
             sets = write_results(folder, contests, as_values(run_contest(contest, executor, log)))
             _publish(contests, sets, folder, readme)
             log(f"{contest.name}: {folder / RESULTS}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from recsys.benchmark.reading import Outcome, best_of_family, best_single, difference_of, families, notes, ranker_of
 from recsys.benchmark.settings import OURS, RECBOLE
+from recsys.core.amounts import amount
 from recsys.core.errors import ConfigError
 from recsys.evaluation.wording import NOTHING, duration, fixed, p_value
 from recsys.tuning.proposing import drawn
@@ -101,12 +102,13 @@ def _gap(gap: Outcome | None) -> str:
 
 def _section(one: Outcome) -> list[str]:
     data, made, budget = one["data"], one["made"], one["budget"]
-    sizes = f"{data['users']:,} users, {data['items']:,} items, {data['interactions']:,} interactions"
+    sizes = ", ".join(amount(data[f"{noun}s"], noun) for noun in ("user", "item", "interaction"))
     asked = f"{one['protocol']['n_users']:,} users are asked for" if one["protocol"] else "nothing was measured"
     spent = sum(row["cost"]["search_s"] for row in one["rankers"] if "cost" in row)
     lines = [
         f"## {one['title']}", "",
-        f"{sizes}; {asked}. Budget: {budget['trials']} trials a ranker, {len(budget['seeds'])} seeds; "
+        f"{sizes}; {asked}. Budget: {amount(budget['trials'], 'trial')} a ranker, "
+        f"{amount(len(budget['seeds']), 'seed')}; "
         f"{duration(spent)} of training in the searches. {made['date']}, commit {made['commit']}.", "",
         *_table(one), "",
     ]  # fmt: skip

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from recsys.core.amounts import amount
 from recsys.core.artifact import verified
 from recsys.core.errors import DataError
 from recsys.core.values import ITEM_SCHEMA, Count, Dataset, Interactions, ItemFeatures, RawFeatures, Vocabulary
@@ -92,7 +93,7 @@ def write_features(folder: Path, modality: str, raw: RawFeatures, item_ids: pl.S
         cause = f"expected numbers in rows and columns, found {source.dtype} of shape {source.shape}"
         raise DataError(f"feature file {raw.path}", cause, "Give one row an item.")
     if len(source) != len(raw.item_ids):
-        cause = f"it has {len(source):,} rows, but {len(raw.item_ids):,} items belong to it"
+        cause = f"it has {amount(len(source), 'row')} for {amount(len(raw.item_ids), 'item')}"
         raise DataError(f"feature file {raw.path}", cause, "Use the file that was made for this data set.")
     ids = pl.DataFrame({"id": pl.Series(raw.item_ids, dtype=pl.String)}).with_row_index("row")
     first = ids.unique("id", keep="first", maintain_order=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from recsys.core.amounts import amount
 from recsys.core.errors import RankerError
 from recsys.core.protocols import ScoresSome
 from recsys.core.runtime import Run, stopwatch
@@ -53,7 +54,8 @@ def rank(
     known = known_to(ranker, task.query)
     popular = ~known
     if run is not None and not known.all():
-        run.log(f"{name} cannot score {np.count_nonzero(~known):,} users: they are shown what is most popular in train")
+        strangers = amount(np.count_nonzero(~known), "user")
+        run.log(f"{name} cannot score {strangers}: what is most popular in train is shown instead")
     starts = range(0, len(task.users), size)
     for start in run.bar(starts, f"rank {name}") if run else starts:
         rows = slice(start, min(start + size, len(task.users)))
@@ -170,5 +172,5 @@ def make_validator(split: Split, settings: EvaluationSettings, *, run: Run | Non
     """
     task = make_task(split, settings, "valid")
     if run is not None:
-        run.log(f"validation: {len(task.users):,} users, {settings.metric}, train items masked")
+        run.log(f"validation: {amount(len(task.users), 'user')}, {settings.metric}, train items masked")
     return _Validation(task, settings, split.valid)

@@ -110,7 +110,9 @@ class Cases:
         users = rng.permutation(np.array(sorted(may), dtype=np.int64))[: settings.users]
         if len(users) < 2:
             wanted = f"{settings.least} {settings.part} and {settings.known} train items"
-            cause = f"{len(users)} users like {wanted} with pictures"
+            cause = (
+                f"{'only one user likes' if len(users) else 'no users like'} {wanted} with pictures, and two are needed"
+            )
             remedy = "Lower judge.least or judge.known, or take a data set with pictures: split.kind=item_parts."
             raise DataError("judge", cause, remedy)
         order = rng.permutation(len(users))

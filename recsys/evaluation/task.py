@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from recsys.core.amounts import amount
 from recsys.core.config import Settings
 from recsys.core.errors import ConfigError, DataError, did_you_mean
 from recsys.core.values import Interactions, Query, Split
@@ -134,7 +135,7 @@ def _interactions(split: Split, known: str) -> Interactions:
 
 def protocol_of(split: Split, task: Task, settings: EvaluationSettings) -> dict[str, Any]:
     """Return what was ranked, masked, known and counted, in plain words."""
-    items, n_items = task.truth.items, task.truth.n_items
+    items, n_items, users = task.truth.items, task.truth.n_items, amount(len(task.users), "user")
     return {
         "dataset": split.dataset.name,
         "split": split.kind,
@@ -142,7 +143,7 @@ def protocol_of(split: Split, task: Task, settings: EvaluationSettings) -> dict[
         "n_users": len(task.users),
         "n_items": n_items,
         "n_truth": len(items),
-        "users": f"all {len(task.users):,} users with at least one interaction in {task.part}, each weighing the same",
+        "users": f"all {users} with at least one interaction in {task.part}, each weighing the same",
         "users_without_history": int((np.diff(task.query.histories.indptr) == 0).sum()),
         "truth_unseen_in_train": int((split.train.item_counts[items] == 0).sum()),
         "truth_masked": _masked_truth(task),

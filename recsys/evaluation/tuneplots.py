@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recsys.core.amounts import amount
 from recsys.evaluation.plots import draw_figure, draw_line, draw_text
 
 TOP, HEIGHT, BAR = 34, 210, 40  # pixels above the axes, down to their ends, and of a bar with its label
@@ -64,7 +65,7 @@ def parallel_plot(scales: Sequence[Scale], paths: Sequence[Path], *, title: str,
             if y is not None and y2 is not None
         ]
     marks += [mark for axis, x in zip(axes, across, strict=True) for mark in axis.named(x)]  # words lie on lines
-    told = f"{len(paths)} trials across {', '.join(scale.name + LOG * scale.log for scale in scales)}"
+    told = f"{amount(len(paths), 'trial')} across {', '.join(scale.name + LOG * scale.log for scale in scales)}"
     return draw_figure("parallel", HEIGHT + 30, key, title, told, marks)
 
 

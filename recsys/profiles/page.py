@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsys.core.amounts import amount
 from recsys.items.images import ImageFault, decode, read_bytes
 from recsys.profiles.schema import Statement, Support, UserProfile
 
@@ -56,7 +57,7 @@ def profile_page(
         title: of the page; default: whose profile it is.
     """
     many = [profiles] if isinstance(profiles, UserProfile) else list(profiles)
-    default = f"Profile of {whose(many[0])}" if len(many) == 1 else f"{len(many)} profiles"
+    default = f"Profile of {whose(many[0])}" if len(many) == 1 else amount(len(many), "profile")
     shown = cache(lambda item_id: thumbnail(pictures(item_id)) if pictures else None)
     view = {
         "title": title or default,

@@ -6,6 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from recsys.core.amounts import amount
 from recsys.profiles.schema import Evidence, Statement, Support, UserProfile
 
 BAR = 20  # characters of an interval
@@ -25,7 +26,7 @@ def profile_text(profile: UserProfile, *, width: int | None = None) -> str:
 def _blocks(profile: UserProfile) -> Iterator[tuple[int, str]]:
     """Yield lines with their indent."""
     whose = f"user {profile.user_id}" if profile.user_id is not None else "somebody new"
-    yield 0, f"Profile of {whose}, from {profile.origin.history} items"
+    yield 0, f"Profile of {whose}, from {amount(profile.origin.history, 'item')}"
     yield 0, ""
     yield 0, profile.summary
     for title, polarity in (("Likes", "like"), ("Dislikes", "dislike")):

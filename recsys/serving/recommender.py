@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from recsys.core.amounts import amount
 from recsys.core.artifact import Artifact, ArtifactStore
 from recsys.core.errors import ArtifactError, DataError
 from recsys.core.protocols import Ranker
@@ -62,7 +63,9 @@ class Recommender:
 
     def __repr__(self) -> str:
         data, name = self.dataset, type(self.ranker).__name__
-        return f"Recommender({name} on {data.name}: {len(data.users)} users, {len(data.items)} items)"
+        return (
+            f"Recommender({name} on {data.name}: {amount(len(data.users), 'user')}, {amount(len(data.items), 'item')})"
+        )
 
     @classmethod
     def load(

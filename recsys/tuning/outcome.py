@@ -15,6 +15,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 
 from recsys.console import columns
+from recsys.core.amounts import amount
 from recsys.core.artifact import Artifact, commit, versions, write_json
 from recsys.core.errors import RankerError
 from recsys.core.hashing import file_hash
@@ -70,7 +71,7 @@ class Tuned:
     def rests_on(self, label: str) -> str:
         """Return in words what importance rests on: with few trials another seed may well say otherwise."""
         n = len(self._whole(label))
-        return f"{n} complete trials" + (": a rough hint" if n < ENOUGH else "")
+        return f"{amount(n, 'complete trial')}" + (": a rough hint" if n < ENOUGH else "")
 
     def _whole(self, label: str) -> list[Trial]:
         return [trial for trial in self.trials[label] if trial.value is not None]
@@ -132,7 +133,7 @@ class Tuned:
     def notes(self) -> Iterator[str]:
         """Yield what a reader must know: the budget, who proposed, and best values at the end of a range."""
         budget = self.tuning.settings.trials
-        yield f"Every ranker had the same budget: {budget} trials" + self._exhausted()
+        yield f"Every ranker had the same budget: {amount(budget, 'trial')}" + self._exhausted()
         yield from self._proposed()
         for space in self.spaces:
             best = self.tuning.best(space)
@@ -153,7 +154,8 @@ class Tuned:
         if settings.sampler == "random":
             yield "Points were drawn at random."
         elif settings.trials <= n:
-            yield f"Points were drawn at random: TPE would propose after {n} trials of a ranker (startup, together)."
+            after = f"{amount(n, 'trial')} of a ranker (startup, together)"
+            yield f"Points were drawn at random: TPE would propose after {after}."
         else:
             yield f"The first {n} points of a ranker were drawn at random, then TPE proposed."
 

@@ -242,7 +242,7 @@ def test_features_are_aligned_with_the_vocabulary(tmp_path):
 def test_a_feature_file_of_another_length_or_kind_is_refused(tmp_path):
     path = tmp_path / "raw.npy"
     np.save(path, np.zeros((3, 2), np.float32))
-    with pytest.raises(DataError, match=r"raw\.npy: it has 3 rows, but 1 items"):
+    with pytest.raises(DataError, match=r"raw\.npy: it has 3 rows for 1 item\."):
         ingest(tmp_path / "out", make_tables([("u", "a", 1.0, 1)], features={"text": RawFeatures(path, ["a"])}))
     np.save(path, np.array([{"pickled": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match=r"raw\.npy: not a plain \.npy array"):

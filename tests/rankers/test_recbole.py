@@ -326,7 +326,7 @@ def test_general_models_are_measured_on_splits_by_time(size: int | None) -> None
     found = evaluate(ranker, split, settings, run=run, name="EASE")
     assert found.protocol["n_users"] == 60
     assert found.protocol["users_by_popularity"] == 20
-    assert lines == ["EASE cannot score 20 users: they are shown what is most popular in train"]
+    assert lines == ["EASE cannot score 20 users: what is most popular in train is shown instead"]
     counts, seen = split.train.item_counts.astype(np.float32), split.train_valid.matrix[np.arange(40, 60)]
     popular = top_k(np.tile(counts, (20, 1)), 5, seen=seen)[0]
     np.testing.assert_array_equal(found.top_items[40:], popular)

@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from recsys.core import config
+from recsys.core.amounts import amount
 from recsys.core.errors import DataError
 from recsys.core.runtime import Run
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count, Tables
@@ -117,7 +118,7 @@ class OwnTables:
             items = pl.concat([self._items(path, found) for path in item_files])
         found.counts += unused_columns(found.unused)
         items, by_name = self._pictures(items, raw, found.counts)
-        run.log(f"own: {len(found.records)} interaction file(s), {len(items):,} item rows")
+        run.log(f"own: {amount(len(found.records), 'interaction file')}, {amount(len(items), 'item row')}")
         return Tables(
             pl.concat(frames.values(), how="diagonal"), items.lazy(), counts=tuple(found.counts),
             records=sum(found.records), null_values=self.settings.null_values, pictures=by_name,
@@ -205,10 +206,9 @@ class OwnTables:
             row = result[f"first {name}"]
             value = collect_table(table.slice(row, 1), path, layout)[name][0]
             if self.settings.on_bad_rows == "error":
-                such = "row" if n_bad == 1 else "rows"
                 raise DataError(
                     f"file {path}, row {row + 1}, column {name!r}",
-                    f"{value!r} cannot be read as {wanted.get(name, 'a number')} ({n_bad:,} such {such})",
+                    f"{value!r} cannot be read as {wanted.get(name, 'a number')} ({amount(n_bad, 'such row')})",
                     "Correct it, name another column, or set data.options.on_bad_rows='drop'.",
                 )
             what = f"{path.name}: rows whose {name!r} cannot be read: dropped"

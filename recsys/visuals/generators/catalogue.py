@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from recsys.core.amounts import amount
 from recsys.core.config import Settings as BaseSettings
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.runtime import Run
@@ -82,7 +83,7 @@ class CatalogueGenerator:
         if len(found) < n:
             raise DataError(
                 f"pictures for item {target.item_id!r}",
-                f"{n} are asked for, and the catalogue has {len(found)} others",
+                f"{n} are asked for, and the catalogue has {amount(len(found), 'other')}",
                 "Ask for fewer, or set visuals.generator=embedded.",
             )
         return found
