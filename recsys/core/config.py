@@ -57,7 +57,7 @@ def make_settings(cls: type[S], values: Mapping[str, Any], where: str, section: 
             raise ConfigError(f"setting {where}.{key}", "no such setting", remedy) from None
         raise ConfigError(
             f"setting {where}.{key}",
-            f"{first['msg']} (given: {first.get('input')!r})",
+            f"{first['msg'].removeprefix('Value error, ')} (given: {first.get('input')!r})",
             f"See: recsys doctor --settings {section or where.split('.')[0]}",
         ) from None
 

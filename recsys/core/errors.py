@@ -61,12 +61,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     if close:
         return f"Did you mean {by_lower[close[0]]!r}?"
-    return "Known: " + ", ".join(names)
+    return "Known: " + names_in_words(names, most=40)
 
 
 def names_in_words(names: Iterable[str], most: int = 12) -> str:
     """Return names one after the other, long ones and long lists cut, what cannot be printed escaped."""
     names = list(names)
-    shown = [name if name.isprintable() else ascii(name)[1:-1] for name in names[:most]]
+    shown = [(name if name.isprintable() else ascii(name)[1:-1]) or "''" for name in names[:most]]
     shown = [name if len(name) <= 40 else f"{name[:40]}…" for name in shown]
     return ", ".join(shown) + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -66,6 +66,27 @@ BROKEN = {
     "latin-1": ("log.csv", text(CSV + "u,a,4,1\nu,café,4,1\n", "latin-1"), {},
                 ["log.csv, line 3", "byte 0xe9", "Save the file as UTF-8"]),
     "utf-16": ("log.csv", text(CSV + "u,a,4,1\n", "utf-16"), {}, ["log.csv", "UTF-16", "UTF-8"]),
+    "parquet named csv": ("log.csv", parquet(user_id=["u"], item_id=["a"]), {},
+                          ["log.csv: is a Parquet file, by its first bytes", "Let its name end in .parquet"]),
+    "csv named parquet": ("log.parquet", text(CSV + "u,a,4,1\n"), {}, ["log.parquet", "is no Parquet", "its name"]),
+    "excel named parquet": ("log.parquet", raw(b"PK\x03\x04\x14\0"), {}, ["log.parquet", "an Excel workbook", "CSV"]),
+    "pdf named csv": ("log.csv", raw(b"%PDF-1.7\n1 0 obj\n"), {}, ["a PDF file", "Export the table as CSV"]),
+    "gzip not named so": ("log.csv", raw(WHOLE_GZIP), {}, ["is a gzip file", "Let its name end in .gz"]),
+    "named gzip but not so": ("log.csv.gz", text(CSV + "u,a,4,1\n"), {}, ["log.csv.gz", "is no gzip", "without .gz"]),
+    "parquet in gzip": ("log.csv.gz", raw(gzip.compress(b"PAR1\x15\0\n")), {}, ["log.csv.gz", "is a Parquet file"]),
+    "tar in gzip": ("log.csv.gz", raw(gzip.compress(b"a.csv".ljust(257, b"\0") + b"ustar\0")), {},
+                    ["is a tar file", "Unpack it"]),
+    "web page": ("log.csv", text("\ufeff\n<!DOCTYPE html>\n<html>"), {}, ["is a web page (HTML)", "Fetch the file"]),
+    "binary json": ("log.jsonl", raw(b"\1\2\0\0\n"), {}, ["log.jsonl", "is no text", "CSV in UTF-8"]),
+    "utf-16 without its mark": ("log.csv", text(CSV, "utf-16-le"), {}, ["is no text", "CSV in UTF-8"]),
+    "many columns": ("log.csv", text(",".join(f"c{n}" for n in range(1000)) + "\n" + "," * 999 + "\n"), {},
+                     ["no column 'user_id' (it has: c0, c1, c2, ", "c11 and 988 more)"]),
+    "a long name": ("log.csv", text("x" * 10**5 + ",y\n1,2\n"), {}, ["(it has: " + "x" * 40 + "…, y)"]),
+    "odd names": ("log.csv", text("a\x1b[2J,b\u200b,\u202ec\n1,2,3\n"), {},
+                  [r"(it has: a\x1b[2J, b\u200b, \u202ec)"]),
+    "commas in tsv": ("log.tsv", text(CSV + "u,a,4,1\n"), {}, ["log.tsv", "Set data.options.delimiter=','"]),
+    "whole lines quoted": ("log.csv", text('"user_id,item_id"\n"u,a"\n'), {},
+                           ["no column 'user_id'", "Remove the quotes around whole lines"]),
     "json cut off": ("log.jsonl", text(LINE * 3 + LINE[:20]), {}, ["log.jsonl, line 4", "cut off", "fetched whole"]),
     "json NaN": ("log.jsonl", text(LINE + LINE.replace("4", "NaN")), {},
                  ["log.jsonl, line 2", "NaN is not JSON", "Write null"]),
@@ -96,6 +117,14 @@ def test_the_message_names_the_file_the_place_and_the_remedy(tmp_path, case):
     assert caught.value.remedy.endswith((".", "?"))
     assert "polars" not in message.lower()
     assert "\n" not in message
+    assert message.replace("\\", "").isprintable()
+    assert len(message) < 1500
+
+
+@pytest.mark.parametrize("word", ["PAR1", "BZh", "ORC", "ARROW1", "Rar!", "Obj", "7z", "PK"])
+def test_a_header_may_begin_as_a_binary_file_does(tmp_path, word):
+    (tmp_path / "log.csv").write_text(f"{word},user_id,item_id\n1,u,a\n1,v,b\n")
+    ingest(tmp_path, interactions="log.csv")
 
 
 @pytest.mark.parametrize(

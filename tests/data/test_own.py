@@ -485,15 +485,16 @@ def test_a_column_that_is_not_there_is_refused_with_what_is(tmp_path, text, opti
         read(tmp_path, **options)
 
 
-@pytest.mark.parametrize("delimiter", ["\n", "\r\n", '"', ""])
+@pytest.mark.parametrize("delimiter", ["\n", "\r", "\r\n", '"', ',"', ""])
 def test_a_delimiter_that_parts_nothing_is_refused(tmp_path, delimiter):
     write_items(tmp_path)
-    with pytest.raises(ConfigError, match=r"data\.delimiter"):
+    with pytest.raises(ConfigError, match=r"data\.delimiter: a delimiter is .* none of them a line break"):
         read(tmp_path, delimiter=delimiter)
 
 
-def test_an_empty_label_of_a_split_is_refused(tmp_path):
-    (tmp_path / "interactions.csv").write_text("user_id,item_id,fold\nu,a,train\nu,b,\n")
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_an_empty_label_of_a_split_is_refused(tmp_path, blank):
+    (tmp_path / "interactions.csv").write_text(f"user_id,item_id,fold\nu,a,train\nu,b,{blank}\n")
     with pytest.raises(DataError, match=r"row 2, column 'fold': it is empty, which is no part of a split"):
         read(tmp_path, columns={"part": "fold"})
 

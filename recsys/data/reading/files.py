@@ -18,23 +18,6 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
-# How files begin that are no text, with what they are and what to do.
-_OTHERS = {
-    b"\xff\xfe": ("UTF-16 text", "Save it as UTF-8."),
-    b"\xfe\xff": ("UTF-16 text", "Save it as UTF-8."),
-    b"PAR1\x15": ("a Parquet file", "Let its name end in .parquet."),
-    b"\x1f\x8b": ("a gzip file", "Let its name end in .gz."),
-    b"PK\x03\x04": ("a zip file or an Excel workbook", "Unpack it, or export the sheet as CSV."),
-    b"\xd0\xcf\x11\xe0": ("an Excel workbook", "Export the sheet as CSV."),
-    b"ARROW1\0": ("an Arrow (Feather) file", "Write it as Parquet."),
-    b"SQLite format 3": ("an SQLite database", "Export its table as CSV or Parquet."),
-    b"BZh91AY&SY": ("a bzip2 file", "Unpack it."),
-    b"\xfd7zXZ": ("an xz file", "Unpack it."),
-    b"\x28\xb5\x2f\xfd": ("a Zstandard file", "Unpack it."),
-    b"%PDF-": ("a PDF file", "Export the table as CSV."),
-}
-
-
 @dataclass(frozen=True)
 class Layout:
     """How the cells of a text table are told apart.
@@ -87,20 +70,6 @@ def need(path: Path, remedy: str | None = None) -> Path:
         raise DataError(f"file {path}", "is not there: no such file", remedy or usual)
     if path.stat().st_size == 0:
         raise DataError(f"file {path}", "is empty (0 bytes)", remedy or "Export or fetch it again.")
-    return path
-
-
-def need_text(path: Path) -> Path:
-    """Return ``path``, of a table of text.
-
-    Raises:
-        DataError: there is no such file, it is empty, or it begins as another kind of file does; says which.
-    """
-    with need(path).open("rb") as file:
-        head = file.read(16)
-    for start, (what, remedy) in _OTHERS.items():
-        if head.startswith(start) and not (what == "a gzip file" and path.suffix.lower() == ".gz"):
-            raise DataError(f"file {path}", f"is {what}, by its first bytes", remedy)
     return path
 
 

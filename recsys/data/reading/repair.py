@@ -20,6 +20,7 @@ import polars as pl
 from recsys.core.errors import DataError
 from recsys.data.reading.files import BOM, Layout, kind_of, open_bytes
 from recsys.data.reading.records import LONGEST, Survey, UnsoundError, skip_bom, survey, two_readings
+from recsys.data.reading.signatures import refuse_other
 
 MOST_LINES = 1000  # that one field may take
 QUOTE = b'"'
@@ -45,7 +46,7 @@ def sound(path: Path, layout: Layout) -> Sound:
     """Look through a file and return it, or a copy that is kept until the process ends; once a state of the file.
 
     Raises:
-        DataError: a record that cannot be read, or in two ways; names the line.
+        DataError: a file of another kind than its name says; a record that cannot be read, or in two ways.
         polars.exceptions.PolarsError, OSError, EOFError, zlib.error: a damaged file.
     """
     about = path.stat()
@@ -54,6 +55,7 @@ def sound(path: Path, layout: Layout) -> Sound:
 
 @lru_cache(maxsize=256)
 def _sound(path: Path, layout: Layout, state: tuple[int, int, int]) -> Sound:
+    refuse_other(path)
     if kind_of(path) == "parquet":
         return Sound(path, layout, Survey(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()))
     if kind_of(path) == "json":

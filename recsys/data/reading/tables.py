@@ -21,7 +21,7 @@ from recsys.core.errors import DataError, did_you_mean
 from recsys.core.values import Count
 from recsys.data.reading.cells import typed
 from recsys.data.reading.faults import DAMAGE, explain
-from recsys.data.reading.files import CSV, Layout, kind_of, need, need_text, open_bytes
+from recsys.data.reading.files import CSV, Layout, kind_of, need, open_bytes
 from recsys.data.reading.records import conserved
 from recsys.data.reading.repair import Sound, sound
 from recsys.data.reading.times import Time, with_forms
@@ -48,10 +48,8 @@ def open_table(
     Raises:
         DataError: no such file, an empty one, one whose beginning cannot be read, or whose quotes are not sound.
     """
-    if kind_of(need(path)) != "parquet":
-        need_text(path)
     try:
-        file = sound(path, layout)
+        file = sound(need(path), layout)
         name = glob.escape(str(file.path))  # for the one reader that always takes it for a pattern
         if kind_of(path) == "parquet":
             table = pl.scan_parquet(path, glob=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from recsys.core.errors import DataError
+from recsys.core.errors import DataError, names_in_words
 from recsys.core.values import INTERACTION_SCHEMA, ITEM_SCHEMA, Count
 from recsys.data.reading.tables import ROW
 from recsys.data.reading.times import in_two_columns
@@ -95,6 +95,5 @@ def unused_columns(columns: Mapping[Path, tuple[str, ...]]) -> list[Count]:
     counts = []
     for names, files in alike.items():
         more = f" and of {len(files) - 1} more" if len(files) > 1 else ""
-        shown = ", ".join([*(name or "''" for name in names[:20]), *("…" for _ in names[20:21])])
-        counts.append(Count(f"columns of {files[0]}{more} not used", len(names), shown))
+        counts.append(Count(f"columns of {files[0]}{more} not used", len(names), names_in_words(names, most=20)))
     return counts

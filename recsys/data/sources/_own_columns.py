@@ -10,6 +10,7 @@ from pydantic import Field
 
 from recsys.core import config
 from recsys.core.errors import DataError, did_you_mean, names_in_words
+from recsys.data.reading.files import Layout, kind_of
 from recsys.data.reading.tables import ROW, refuse_twice
 
 PART_LABELS = {
@@ -132,13 +133,34 @@ def required(schema: pl.Schema, name: str, setting: str, path: Path) -> str:
         raise DataError(f"file {path}", "it has no rows", "Export or fetch it again.")
     close = did_you_mean(name, schema)
     remedy = f"Set {setting} to the right name; the file must begin with a header line."
-    header = next(iter(schema))
-    delimiter = max(";\t|,", key=header.count)
-    if len(schema) == 1 and delimiter in header:
-        remedy = f"Set data.options.delimiter={delimiter!r}."
-    elif close.startswith("Did"):
+    if close.startswith("Did"):
         remedy = f"{close} Set {setting} to it."
-    raise DataError(f"file {path}", f"no column {name!r} (it has: {names_in_words(schema)})", remedy)
+    raise _missing(path, name, schema, remedy)
+
+
+def _missing(path: Path, name: str, schema: pl.Schema, remedy: str) -> DataError:
+    return DataError(f"file {path}", f"no column {name!r} (it has: {names_in_words(schema)})", remedy)
+
+
+def refuse_undivided(schema: pl.Schema, name: str, layout: Layout, path: Path) -> None:
+    """Refuse a text table of one column that another delimiter divides into several.
+
+    Args:
+        schema: its columns.
+        name: of the one that is needed.
+        layout: by which it was read.
+
+    Raises:
+        DataError: names the delimiter to set.
+    """
+    header = next(iter(schema), "")
+    if len(schema) != 1 or name in schema or kind_of(path) != "csv":
+        return
+    if layout.separator in header:
+        raise _missing(path, name, schema, "Remove the quotes around whole lines.")
+    delimiter = max(";\t|,", key=header.count)
+    if delimiter in header:
+        raise _missing(path, name, schema, f"Set data.options.delimiter={delimiter!r}.")
 
 
 def optional(schema: pl.Schema, given: str | None, default: str, setting: str, path: Path) -> str | None:

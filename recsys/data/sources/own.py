@@ -27,6 +27,7 @@ from recsys.data.sources._own_columns import (
     ItemColumns,
     optional,
     part_labels,
+    refuse_undivided,
     refuse_untimed,
     required,
     roles,
@@ -58,9 +59,7 @@ class OwnTables:
         items: str | tuple[str, ...] = Field((), description="item files or patterns; none: ids are all there is")
         columns: InteractionColumns = Field(InteractionColumns(), description="columns of the interaction files")
         item_columns: ItemColumns = Field(ItemColumns(), description="columns of the item files")
-        delimiter: str = Field(
-            "auto", min_length=1, description="between CSV fields, '::' for one; auto: comma in .csv, tab in .tsv"
-        )
+        delimiter: str = Field("auto", description="between CSV fields, '::' for one; auto: comma in .csv, tab in .tsv")
         quoting: Literal["auto", "standard", "literal"] = Field(
             "auto",
             description="quotes in CSV and TSV: standard (RFC 4180), literal (plain text), or auto: standard where they"
@@ -86,8 +85,8 @@ class OwnTables:
         @field_validator("delimiter")
         @classmethod
         def _parts_cells(cls, delimiter: str) -> str:
-            if set(delimiter) & set('\r\n"'):
-                raise ValueError("a quote or the end of a line cannot stand between cells")
+            if not delimiter or set(delimiter) & set('\r\n"'):
+                raise ValueError("a delimiter is one or more characters, none of them a line break or a double quote")
             return delimiter
 
         @field_validator("null_values")
@@ -138,17 +137,19 @@ class OwnTables:
         if chosen.image_folder or any(may_have_images(path, chosen.item_columns.image) for path in items):
             yield from map(Path, pictures.find_pictures(raw / (chosen.image_folder or ""), [])["image"])
 
-    def _open(self, path: Path, found: Reading, **options: Any) -> tuple[pl.LazyFrame, Layout]:
+    def _open(self, path: Path, found: Reading, key: str, **options: Any) -> tuple[pl.LazyFrame, Layout]:
         layout = self._layout(path)
         table = trimmed_header(open_table(path, layout, **options), path)
+        refuse_undivided(table.collect_schema(), key, layout, path)
         found.counts += short_rows(path, layout)
         return table, layout
 
     def _interactions(self, path: Path, part: int | None, found: Reading) -> pl.LazyFrame:
         """One file as canonical columns, its numbers and dates checked in one pass."""
-        table, layout = self._open(path, found, hoped=self.settings.columns.hoped())
+        names = self.settings.columns
+        table, layout = self._open(path, found, names.user, hoped=names.hoped())
         schema, nulls = table.collect_schema(), self.settings.null_values
-        used = roles(schema, self.settings.columns, path)
+        used = roles(schema, names, path)
         found.unused[path] = tuple(name for name in schema if name not in used.values())
         columns = {"user_id": as_id(used["user"], schema, path), "item_id": as_id(used["item"], schema, path)}
         columns |= {"rating": pl.lit(None), "timestamp": pl.lit(None), "weight": pl.lit(1.0)}
@@ -218,7 +219,7 @@ class OwnTables:
     def _items(self, path: Path, found: Reading) -> pl.DataFrame:
         """One item file as canonical columns."""
         names, nulls, setting = self.settings.item_columns, self.settings.null_values, "data.options.item_columns."
-        table, layout = self._open(path, found, as_text=False)
+        table, layout = self._open(path, found, names.id, as_text=False)
         schema = table.collect_schema()
         key = required(schema, names.id, setting + "id", path)
         title = optional(schema, names.title, "title", setting + "title", path)
