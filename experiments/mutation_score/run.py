@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import importlib
 import json
 import math
 import os
@@ -55,6 +56,8 @@ class Mutation:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         done = {json.loads(line)["mutant"] for line in self.out.read_text().splitlines()} if self.out.is_file() else {}
         functions = defaultdict(list)
+        for file in {mutant.file for mutant in self.sample}:  # what is imported later could not be replaced
+            importlib.import_module(".".join(Path(file).with_suffix("").parts))
         for one in gc.get_objects():
             if issubclass(type(one), FunctionType):  # isinstance would ask proxies, whose warnings are errors
                 functions[one.__code__.co_filename].append(one)
@@ -89,7 +92,7 @@ def _outcome(items: list[pytest.Item], functions: list[FunctionType], code: Code
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         try:
             _replace(functions, {(one.co_qualname, one.co_firstlineno): one for one in _codes(code)})
-            os._exit(_fails(items))
+            os._exit(_fails(items))  # else 9: the mutant cannot be applied
         finally:
             os._exit(9)
     until = time.monotonic() + WALL_SECONDS
@@ -116,9 +119,17 @@ def _codes(code: CodeType) -> list[CodeType]:
 
 
 def _replace(functions: list[FunctionType], codes: dict[tuple[str, int], CodeType]) -> None:
+    """Give functions the mutant's code.
+
+    Raises:
+        ValueError: there are none, or the mutant's has other variables of an outer function.
+    """
+    if not functions:
+        raise ValueError
     for one in functions:
-        new = codes.get((one.__code__.co_qualname, one.__code__.co_firstlineno))
-        if new and len(new.co_freevars) == len(one.__code__.co_freevars):
+        if new := codes.get((one.__code__.co_qualname, one.__code__.co_firstlineno)):
+            if not new.co_freevars:  # without its only super() a method needs no __class__; the function still has it
+                new = new.replace(co_freevars=one.__code__.co_freevars)
             one.__code__ = new
 
 

@@ -67,6 +67,7 @@ def test_too_many_are_refused_at_once_and_who_waits_too_long_is_given_up_but_not
     found, refused = asyncio.run(main())
     assert found == 0
     assert all(isinstance(one, OverloadedError) for one in refused)
+    assert {one.thing for one in refused} == {"recommendations"}
     assert "requests wait already" in str(refused[2])
     assert "no answer within" in str(refused[0])
     assert refused[0].retry_after >= 1

@@ -130,6 +130,48 @@ def test_diversity_spreads_a_list_and_none_leaves_it(ease: Engine, world) -> Non
     assert mean(rows) < mean(others)
 
 
+def test_why_of_an_item_beyond_a_diverse_list_still_says_what_speaks_for_it(ease: Engine, world) -> None:
+    one, wish = person(world, 1), Wish(person(world, 1), k=3, diversity=0.5)
+    shown = [int(line.item_id[1:]) for line in ease.answer([wish], nothing(world))[0]]
+    other = next(item for item in range(world.train.n_items) if item not in {*shown, *one.seen})
+    why = ease.why(wish, other, nothing(world))
+    assert why.place is None
+    assert why.reasons
+    assert ease.why(wish, shown[2], nothing(world)).place == 3
+
+
+def test_similar_items_are_as_many_as_asked_for_and_never_the_item_itself(ease: Engine, world) -> None:
+    for k in (1, 5, world.train.n_items + 9):
+        found = [item for item, _ in ease.similar(3, k, nothing(world))]
+        assert len(found) == min(k, world.train.n_items - 1)
+        assert 3 not in found
+
+
+def test_only_trained_users_who_said_nothing_since_go_by_their_own_row(world, features) -> None:
+    ranker = EASE(EASE.Settings(regularisation=20.0))
+    ranker.fit(world.train, ItemFeatures(), run=QUIET)
+    trained = np.arange(world.train.n_users) != 2
+    engine = Engine("it", "key", Recommender(world.dataset, ranker, world.train, trained=trained))
+    people = [
+        person(world, 1),
+        person(world, 2),
+        replace(person(world, 3), changed=True),
+        replace(person(world, 4), row=-1),
+    ]
+    query = engine.query(people)
+    assert query.user_idx.tolist() == [1, -1, -1, -1]
+    assert [row.tolist() for row in query.histories] == [one.history.tolist() for one in people]
+
+
+def test_what_is_disliked_and_seen_may_be_new_items(ease: Engine, world) -> None:
+    n = world.train.n_items
+    fresh = FreshItems(n, [FreshItem("a", "A", (), np.array([1]), np.ones(1, np.float32)), FreshItem("b", "B")])
+    one = replace(person(world, 1), seen=np.append(person(world, 1).seen, n))
+    ids = [line.item_id for line in ease.answer([Wish(one, k=n + 2)], fresh)[0]]
+    assert "a" not in ids
+    assert "b" in ids
+
+
 def test_the_next_is_unlike_all_that_was_chosen_not_only_the_last(ease: Engine, world) -> None:
     directions = {0: [1, 0, 0], 1: [0, 1, 0], 2: [1, 0, 0], 3: [0, 1, 0], 4: [0, 0, 1]}
     vectors = np.zeros((world.train.n_items, 3), np.float32)

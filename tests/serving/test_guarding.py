@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from recsys.core.errors import ConfigError, DataError
 from recsys.serving.catalogue import Catalogue
 from recsys.serving.fresh import FreshItem, FreshItems
 from recsys.serving.http import guard as room
+from recsys.serving.http.documentation import documentation
 from recsys.serving.http.guard import Bucket, Guard, Limits
 from recsys.serving.http.metrics import Metrics
 from recsys.serving.models import Models
@@ -137,6 +139,19 @@ def test_overlaps_are_counted_in_tenths() -> None:
              for line in page.splitlines() if line.startswith("recsys_shadow_overlap_bucket")}  # fmt: skip
     assert list(found) == [*(f"{place / 10:.1f}" for place in range(11)), "+Inf"]
     assert (found["0.0"], found["0.5"], found["0.6"], found["1.0"]) == (1, 1, 2, 3)
+
+
+def test_the_documentation_says_of_what_kind_everything_is() -> None:
+    kinds = {
+        "one": {"type": "string"}, "either": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        "many": {"type": "array", "items": {"type": "number"}}, "word": {"enum": ["taste", "text"]}, "free": {},
+    }  # fmt: skip
+    parameters = [{"name": name, "schema": schema} for name, schema in kinds.items()]
+    paths = {"/v1/x": {"get": {"summary": "X", "parameters": parameters}}}
+    page = documentation({"info": {"title": "T", "version": "1"}, "paths": paths, "components": {"schemas": {}}})
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    for words in ("one string", "either integer or null", "many list of number", "word taste | text", "free any"):
+        assert words in text
 
 
 # -- variants -------------------------------------------------------------------------------------------------------

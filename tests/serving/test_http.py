@@ -250,6 +250,12 @@ class TestItems:
         assert len(again.people.fresh.items[0].neighbours)
         again.close()
 
+    def test_of_an_item_that_is_not_there_nothing_is_shown(self, client) -> None:
+        for path, more in (("picture", {}), ("similar", {}), ("why", {"user_id": "u1"})):
+            assert (
+                "none of that id" in fault(client.get(f"/v1/{path}", params={"item_id": "nope", **more}), 404)["cause"]
+            )
+
     def test_what_is_no_picture(self, client) -> None:
         fault(client.post("/v1/items", json={"item_id": "a", "title": "A", "picture": "§"}), 422)
 
@@ -293,7 +299,12 @@ class TestModels:
         before = listed(client)
         client.put("/v1/models/shadow", json={"name": "floor"})
         assert listed(client) == before
-        assert "recsys_shadow_overlap_count 1.0" in client.get("/metrics").text
+        shadow = listed(client, model="floor")
+        page = client.get("/metrics").text
+        assert "recsys_shadow_overlap_count 1.0" in page
+        share = float(page.partition("recsys_shadow_overlap_sum ")[2].split()[0])
+        assert share == pytest.approx(len({*before} & {*shadow}) / len(before))
+        assert 0 < share < 1
 
     def test_the_arrangement_outlives_a_restart(self, client, world, tmp_path) -> None:
         client.post("/v1/models", json={"name": "floor", "artifact": "popularity"})

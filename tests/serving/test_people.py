@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from served import World
 
+from recsys.serving.accounts import Accounts
+from recsys.serving.fresh import FreshItems, Neighbourhood
 from recsys.serving.people import People, verdicts
 from recsys.serving.state import make_state
 from recsys.serving.state.store import Event
@@ -42,3 +46,113 @@ def test_verdicts_stand_in_the_order_of_the_last_word(events: tuple, wanted: dic
     liked = [int(item[1:]) for item, word in wanted.items() if word == "like"]
     assert person.history.tolist() == liked, "the newest last, for rankers that read the order"
     state.close()
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def people(world: World, tmp_path: Path) -> Iterator[People]:
+    state = make_state(tmp_path / "state.sqlite")
+    yield People(world.split.dataset, world.split.train, state)
+    state.close()
+
+
+def say(people: People, user: str, item: str, kind: str) -> None:
+    people.state.record(Event(user, item, kind, None))
+    people.forget(user)
+
+
+def test_who_was_looked_up_is_kept_until_something_changes(people: People) -> None:
+    assert people.kept("u1") is None
+    found = people.of("u1")
+    assert people.kept("u1") is found
+    people.forget("u2")
+    assert people.of("u1") is found
+    people.forget("u1")
+    assert people.kept("u1") is None
+    people.of("u1")
+    people.forget()
+    assert people.kept("u1") is None
+
+
+@pytest.mark.parametrize("whom", ["u1", None])
+def test_what_was_read_before_a_change_is_not_kept_after_it(people: People, monkeypatch, whom: str | None) -> None:
+    read = people.state.events
+
+    def events(user_id: str) -> list[Event]:
+        found = read(user_id)
+        people.forget(whom)  # somebody else's request, between the reading and the keeping
+        return found
+
+    monkeypatch.setattr(people.state, "events", events)
+    people.of("u1")
+    assert people.kept("u1") is None
+
+
+@pytest.mark.parametrize("user", ["u0", "u5"])
+def test_a_user_of_the_data_has_the_history_of_the_data_the_first_too(world: World, people: People, user: str) -> None:
+    row = int(user[1:])
+    taken = [f"i{item}" for item in world.split.train.histories[row]]
+    person = people.of(user)
+    assert (person.row, person.changed, person.sources) == (row, False, None)
+    assert person.history.tolist() == [int(item[1:]) for item in taken]
+    assert person.seen.tolist() == sorted(person.history.tolist())
+    assert people.history(user) == (taken, [], [])
+    say(people, user, taken[0], "dislike")
+    assert people.history(user) == (taken[1:], [taken[0]], [])
+
+
+def test_of_somebody_new_nothing_is_known(people: People) -> None:
+    people.state.add_user("new")
+    person = people.of("new")
+    assert (person.row, person.history.tolist(), person.seen.tolist(), person.changed) == (-1, [], [], False)
+
+
+@pytest.mark.parametrize(("kind", "changed"), [("like", True), ("dislike", True), ("hide", False), ("click", False)])
+def test_only_what_a_taste_says_changes_a_user(world: World, people: People, kind: str, changed: bool) -> None:
+    item = world.unseen(0)[0]
+    say(people, "u0", item, kind)
+    person = people.of("u0")
+    assert person.changed == changed
+    assert (int(item[1:]) in person.seen) == (kind != "click")
+    assert person.disliked.tolist() == ([int(item[1:])] if kind == "dislike" else [])
+
+
+def test_to_hide_what_the_data_has_changes_a_user(world: World, people: People) -> None:
+    taken = world.split.train.histories[0].tolist()
+    say(people, "u0", f"i{taken[0]}", "hide")
+    person = people.of("u0")
+    assert person.changed
+    assert person.history.tolist() == taken[1:]
+    assert person.seen.tolist() == sorted(taken)
+
+
+def test_a_liked_new_item_counts_as_what_it_is_most_like_and_is_named_as_itself(world: World, people: People) -> None:
+    n = len(world.split.dataset.items)
+    near = Neighbourhood(world.features).place("fresh", "Fresh", (), {"text": world.features["text"][9]})
+    people.fresh = FreshItems(n, [near])
+    say(people, "u0", world.unseen(0)[0], "like")
+    assert people.of("u0").sources is None  # it is trained
+    say(people, "u0", "fresh", "like")
+    person = people.of("u0")
+    stand_ins = people.fresh.stand_ins(n).tolist()
+    assert person.history[-len(stand_ins) :].tolist() == stand_ins
+    assert person.sources[-len(stand_ins) :].tolist() == [n] * len(stand_ins)
+    assert len(person.sources) == len(person.history)
+    say(people, "u0", "fresh", "dislike")
+    assert people.of("u0").disliked.tolist() == []  # nothing that the ranker knows
+
+
+def test_users_are_found_by_their_beginning_though_some_were_erased(world: World, people: People) -> None:
+    accounts = Accounts(people, people.state, None)
+    first = world.split.dataset.users.ids.filter(world.split.dataset.users.ids.str.starts_with("u1")).to_list()
+    assert accounts.users("u1", 3) == first[:3]
+    for user in first[:2]:
+        people.leave_out(user, people.row(user))
+    assert accounts.users("u1", 3) == first[2:5]
+    people.state.add_user("u1new")
+    assert accounts.users("u1", 3) == ["u1new", *first[2:4]]
+    assert accounts.users("u1", 1) == ["u1new"]

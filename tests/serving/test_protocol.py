@@ -22,8 +22,14 @@ class TestConnections:
         """A server around an application that says ok, in this process."""
 
         async def app(scope, receive, send) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-            await send({"type": "http.response.body", "body": b"ok"})
+            words, read, more = b"ok", 0, True
+            while more and scope["path"] == "/size":
+                message = await receive()
+                read, more = read + len(message["body"]), message["more_body"]
+                words = b"read %d" % read
+            head = [(b"content-length", b"%d" % len(words))]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            await send({"type": "http.response.body", "body": words})
 
         config = uvicorn.Config(app, port=0, log_level="error", http=BoundedHttp, ws="none", lifespan="off")
         server = PoliteServer(config)
@@ -61,6 +67,18 @@ class TestConnections:
         start = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n"
         assert self.say(port, start, body[:100_000], body[100_000:]).endswith(b"ok")
         assert self.say(port, start + body).endswith(b"ok")
+
+    def test_requests_with_bodies_follow_each_other_on_one_connection(self, port) -> None:
+        """Each body is over where it is said to be, and the next head is a head again."""
+        ask = b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc"
+        with socket.create_connection(("127.0.0.1", port), timeout=LONG) as there:
+            for _ in range(3):
+                there.sendall(ask)
+                found = b""
+                while not found.endswith(b"read 3"):
+                    found += there.recv(65536)
+            there.sendall(b"GET / HTTP/1.1\r\na: " + b"x" * 70_000)
+            assert there.recv(65536).startswith(b"HTTP/1.1 400")
 
     def test_who_says_nothing_is_sent_away(self, port, monkeypatch) -> None:
         monkeypatch.setattr("recsys.serving.http.protocol.HEAD_SECONDS", 0.2)

@@ -17,6 +17,7 @@ from recsys.evaluation.topk import places, top_k
 from recsys.rankers.store import make_ranker
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItems, Neighbourhood
+from recsys.serving.list_reasons import edit_shares
 from recsys.serving.person import Person, Steering
 from recsys.serving.recommender import Recommender
 from recsys.serving.service import Wanted
@@ -168,6 +169,15 @@ def asking(n: int, **wanted: dict[int, float]) -> Steering:
     for row, amounts in enumerate(wanted.values()):
         parts[row, list(amounts)] = list(amounts.values())
     return Steering(parts.sum(axis=0), labels=labels, parts=sp.csr_array(parts))
+
+
+def test_shares_of_votes_and_edits_by_hand() -> None:
+    """Of scores 4, 2, 1, .25 and 0 the edits gave 1, 3, -1, 0 and 0; what they take away is of the votes before."""
+    steering = Steering(np.array([1, 3, -1, 0, 0], np.float32))
+    values = np.array([4, 2, 1, 0.25, 0], np.float32)
+    votes, edits = edit_shares(steering, np.arange(5), values, FreshItems(5), 1.0)
+    np.testing.assert_allclose(votes, [3 / 4, 0, 1, 1, 0])  # less than nothing is nothing
+    np.testing.assert_allclose(edits, [1 / 4, 1, -1 / 2, 0, 0])
 
 
 def test_an_edit_that_puts_an_item_first_is_its_reason_and_the_history_no_longer_the_whole(ease: Engine, world) -> None:

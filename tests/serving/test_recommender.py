@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from recsys.core.errors import DataError
@@ -50,6 +51,43 @@ def test_a_batch_equals_one_by_one(ease: Recommender) -> None:
     batch = ease.recommend(["u3", "u1"], k=4)
     assert batch[1] == ease.recommend("u1", k=4)
     assert batch[0] == ease.recommend("u3", k=4)
+
+
+def test_lists_of_many_users_are_those_of_each(ease: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    users = np.array([3, 0, 7, 1, 2])
+    alone = [ease.recommend(f"u{user}", k=4, reasons=False) for user in users]
+    monkeypatch.setattr(Recommender, "_step", 2)  # more steps than one
+    items, values = ease.best(users, 4)
+    assert [[f"i{item}" for item in row] for row in items] == [[one.item_id for one in row] for row in alone]
+    assert values.tolist() == [[one.score for one in row] for row in alone]
+    assert ease.recommend([f"u{user}" for user in users], k=4, reasons=False) == alone
+
+
+def test_of_a_list_that_runs_out_the_rest_is_empty(ease: Recommender, world) -> None:
+    left = world.train.n_items - len(np.unique(world.train.histories[0]))
+    items, values = ease.best(np.array([0]), world.train.n_items + 3)
+    assert (items[0, :left] >= 0).all()
+    assert (items[0, left:] == -1).all()
+    assert np.isneginf(values[0, left:]).all()
+
+
+def test_the_first_user_is_a_user(ease: Recommender) -> None:
+    assert ease.recommend("u0", k=2)
+    with pytest.raises(DataError, match="user 'u999'"):
+        ease.recommend(["u0", "u999"])
+
+
+def test_the_three_nearest_titles_are_named(world) -> None:
+    table = world.dataset.item_table.with_columns(
+        title=pl.Series([f"The Long Film {letter}" for letter in "ABCDE"] + ["x"] * (world.train.n_items - 5))
+    )
+    catalogue = Catalogue(replace(world.dataset, item_table=table))
+    with pytest.raises(DataError, match="no item has that id or title") as caught:
+        catalogue.find("the long film")
+    assert caught.value.remedy.count("The Long Film") == 3
+    with pytest.raises(DataError) as caught:
+        catalogue.find("qqqqqqqqqqqq")
+    assert caught.value.remedy == "Give an item id or a title."
 
 
 def test_a_newcomer_by_titles_ids_and_titles_without_year(ease: Recommender) -> None:

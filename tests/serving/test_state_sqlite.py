@@ -164,7 +164,7 @@ def test_addresses(tmp_path: Path) -> None:
         assert isinstance(made, SQLiteStateStore)
         assert made.path == tmp_path / "a.sqlite"
     assert make_state("sqlite:///deep/a.sqlite").path == Path("deep/a.sqlite")
-    for address in ("mysql://me:secret@host/name", "sqlite://a.sqlite", "sqlite:///", "", " "):
+    for address in ("mysql://me:secret@host/name", "mysql:///secret", "sqlite://a.sqlite", "sqlite:///", "", " "):
         with pytest.raises(ConfigError, match="no place where state can be kept") as caught:
             make_state(address)
         assert "secret" not in str(caught.value)

@@ -44,6 +44,12 @@ def features(tastes) -> ItemFeatures:
     return tastes[1]
 
 
+def test_without_users_nothing_is_stretched(features) -> None:
+    nobody = split_of([(0, 0, TEST, 0)], 1, N_ITEMS, "given")  # of whom train knows anything
+    engine = Engine("it", "key", Recommender(nobody.dataset, Popularity(Popularity.Settings()), nobody.train))
+    assert fair_stretch(engine, Neighbourhood(features), features, QUIET) == 1.0
+
+
 def engine_of(world, ranker) -> Engine:
     ranker.fit(world.train, ItemFeatures(), valid=None, run=QUIET)
     return Engine("it", "key", Recommender(world.dataset, ranker, world.train))

@@ -34,6 +34,13 @@ def test_letters_shrink_before_a_word_is_broken() -> None:
     assert [one.text for one in card.iter(f"{SVG}text")][:-1] == ["Jungle2Jungle"]
 
 
+def test_a_word_wider_than_a_line_begins_a_line_of_its_own_and_is_broken() -> None:
+    card = ElementTree.fromstring(title_poster("Oh " + "w" * 60))
+    lines = [one.text for one in card.iter(f"{SVG}text")][:-1]
+    assert lines[0] == "Oh"
+    assert set("".join(lines[1:])) <= {"w", "…"}
+
+
 def test_equal_titles_give_equal_cards_and_others_other_colours() -> None:
     assert title_poster("Heat (1995)") == title_poster("Heat (1995)") != title_poster("Alien (1979)")
 
