@@ -17,7 +17,12 @@ from recsys.data.reading.cells import listed
 
 # Where one item has several files, the earlier suffix wins.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+OTHER_FORMATS = (".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".svg", ".ico")
 URLS = ("http://", "https://")
+REMEDIES = {  # of cells that cannot be used
+    "outside the image folder": "name files in it",
+    "no such file": "names are relative to the image folder",
+}
 
 
 PICTURE_SCHEMA = {"item_id": pl.String, "name": pl.String, "image": pl.String}  # id by name, shown name, path
@@ -33,7 +38,7 @@ def find_pictures(folder: Path, counts: list[Count]) -> pl.DataFrame:
     Returns:
         columns of ``PICTURE_SCHEMA``; of several of an id the first is meant (by folder, suffix).
     """
-    found, other, unreadable = [], [], []
+    found, unread, other, unreadable = [], [], [], []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = os.path.relpath(place, folder)
@@ -47,9 +52,15 @@ def find_pictures(folder: Path, counts: list[Count]) -> pl.DataFrame:
             elif suffix.lower() in SUFFIXES:
                 found.append((stem, inside, SUFFIXES.index(suffix.lower()), shown))
             else:
-                other.append(shown)
-    count_names(counts, f"files in {folder.name} that are no {', '.join(SUFFIXES)}: left aside", sorted(other))
-    count_names(counts, f"files in {folder.name} whose names are not UTF-8: left aside", sorted(unreadable))
+                (unread if suffix.lower() in OTHER_FORMATS else other).append(shown)
+    aside = f"files in {folder.name} that are no {', '.join(SUFFIXES)}: left aside"
+    count_names(
+        counts, f"pictures in {folder.name} of other formats: left aside", sorted(unread), "save as JPEG or PNG"
+    )
+    count_names(counts, aside, sorted(other))
+    count_names(
+        counts, f"files in {folder.name} whose names are not UTF-8: left aside", sorted(unreadable), "rename them"
+    )
     base = str(folder.absolute()) + os.sep
     rows = [(stem, shown, base + shown) for stem, _, _, shown in sorted(found)]
     return pl.DataFrame(rows, schema=PICTURE_SCHEMA, orient="row")
@@ -91,7 +102,8 @@ def resolve(
         if fault:
             bad.setdefault(fault, []).append(cell)
     for fault, cells in sorted(bad.items()):
-        count_names(counts, f"cells of {column!r} set to none: {fault}", cells)
+        remedy = REMEDIES.get(fault, "save as JPEG or PNG" if fault.startswith("not a .") else "")
+        count_names(counts, f"cells of {column!r} set to none: {fault}", cells, remedy)
     count_names(counts, f"cells of {column!r} that name several pictures: the first usable one taken", several)
     return items.with_columns(pl.Series("image", images, dtype=pl.String))
 
@@ -133,7 +145,7 @@ def _locate(name: str, base: str, raw: str) -> tuple[str | None, str | None]:
     return path, None if path else "no such file"
 
 
-def count_names(counts: list[Count], what: str, names: Sequence[str] | pl.Series) -> None:
-    """Report some names, if there are any, by how many they are and the first."""
+def count_names(counts: list[Count], what: str, names: Sequence[str] | pl.Series, remedy: str = "") -> None:
+    """Report some names, if there are any, by how many they are and the first, and what could be done."""
     if len(names):
-        counts.append(Count(what, len(names), f"first: {names[0]!r}"))
+        counts.append(Count(what, len(names), f"first: {names[0]!r}" + (f"; {remedy}" if remedy else "")))

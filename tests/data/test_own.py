@@ -308,7 +308,16 @@ def test_an_item_without_a_row_in_the_item_table_has_its_picture_too(tmp_path):
 
 def test_pictures_are_found_in_folders_of_the_folder_the_first_by_path(tmp_path):
     (tmp_path / "interactions.csv").write_text("user_id,item_id\nu,011\nu,012\nu,013\n")
-    for name in ("01/011.jpg", "02/011.jpg", "02/012.png", "02/012.jpg", ".thumbs/013.jpg", "013.PNG", "02/notes.txt"):
+    for name in (
+        "01/011.jpg",
+        "02/011.jpg",
+        "02/012.png",
+        "02/012.jpg",
+        ".thumbs/013.jpg",
+        "013.PNG",
+        "02/notes.txt",
+        "1.GIF",
+    ):
         draw(tmp_path / "images" / name)
     data, counts = ingest(tmp_path, image_folder="images")
     images = tmp_path / "images"
@@ -317,6 +326,7 @@ def test_pictures_are_found_in_folders_of_the_folder_the_first_by_path(tmp_path)
     ]
     assert counts["second pictures of an item: left aside"] == (2, "first: '02/011.jpg'")
     assert counts["files in images that are no .jpg, .jpeg, .png, .webp: left aside"] == (1, "first: '02/notes.txt'")
+    assert counts["pictures in images of other formats: left aside"] == (1, "first: '1.GIF'; save as JPEG or PNG")
 
 
 @pytest.mark.parametrize("end", ["", ".0"])
@@ -347,10 +357,10 @@ def test_an_image_column_names_files_or_urls_but_nothing_outside_the_folder(tmp_
     data, counts = ingest(tmp_path, items="items.csv", item_columns={"image": "cover"}, image_folder="pics")
     expected = [str(tmp_path / "pics" / "one.png"), cells[1], None, None, None, None, None]
     assert data.item_table["image"].to_list() == expected
-    assert {what.split(": ", 1)[-1]: rows for what, (rows, _) in counts.items() if "cover" in what} == {
-        "outside the image folder": 2,
-        "no such file": 1,
-        "not a .jpg, .jpeg, .png, .webp": 1,
+    assert {what.split(": ", 1)[-1]: told for what, told in counts.items() if "cover" in what} == {
+        "outside the image folder": (2, "first: '../secret.png'; name files in it"),
+        "no such file": (1, "first: 'no.png'; names are relative to the image folder"),
+        "not a .jpg, .jpeg, .png, .webp": (1, "first: 'a.gif'; save as JPEG or PNG"),
     }
     assert counts["items without a picture"] == (5, "first: 'i2'")
 
