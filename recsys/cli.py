@@ -15,7 +15,7 @@ from recsys.cli_experiments import ablate, benchmark, tune, worker_options
 from recsys.cli_serve import recommend, serve
 from recsys.core.errors import RecsysError
 from recsys.core.runtime import quiet_threads
-from recsys.options import run_options, show_result
+from recsys.options import ID, run_options, show_result
 
 EXAMPLE = "\b\nExamples:\n"
 
@@ -334,7 +334,7 @@ main.add_command(recommend)
 
 @main.command(short_help="What a user likes, with evidence; edit it, and lists follow.")
 @run_options
-@click.argument("user", required=False)
+@click.argument("user", type=ID, required=False)
 @click.option("--liked", multiple=True, help="Title or id that somebody new likes, oldest first; may be repeated.")
 @click.option("--edit", "edits", multiple=True, help='Such as "raise genre:Drama"; may be repeated.')
 @click.option("--undo", is_flag=True, help="Take the last edit back.")
@@ -386,7 +386,7 @@ def profile(workflow: Any, as_json: bool, llm: str | None, **options: Any) -> No
 
 @main.command(short_help="Pictures of an item for somebody's taste.")
 @run_options
-@click.argument("names", nargs=-1, metavar="[USER] ITEM")
+@click.argument("names", type=ID, nargs=-1, metavar="[USER] ITEM")
 @click.option("--liked", multiple=True, help="Title or id that somebody new likes, instead of USER; may be repeated.")
 @click.option("-n", default=4, show_default=True, help="Pictures.")
 @click.option("--dial", default=0.5, show_default=True, help="0 is true to the item, 1 to the user's taste.")

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from recsys.options import run_options
+from recsys.options import ID, run_options
 
 
 @click.command(short_help="List the best unseen items for somebody.")
 @run_options
 @click.argument("ranker", required=False)
-@click.option("--user", "users", multiple=True, help="A known user's id; may be repeated.")
+@click.option("--user", "users", type=ID, multiple=True, help="A known user's id; may be repeated.")
 @click.option("--liked", multiple=True, help="Title or id that a new user likes, oldest first; may be repeated.")
 @click.option("-k", default=10, show_default=True, help="Length of the list.")
 @click.option("--exclude", multiple=True, help="Title or id never to show; may be repeated.")

@@ -11,6 +11,20 @@ from typing import Any
 
 import click
 
+from recsys.core.blanks import trimmed_id
+
+
+class IdType(click.ParamType):
+    """An id of a user or item, read as those of tables are: without blanks around it."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return trimmed_id(value) or self.fail("an id cannot be blank", param, ctx)
+
+
+ID = IdType()
+
 
 def run_options(command: Callable) -> Callable:
     """The options that every step has."""

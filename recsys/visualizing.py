@@ -14,6 +14,7 @@ import numpy as np
 
 from recsys.briefing import Brief, Briefing
 from recsys.core.amounts import amount
+from recsys.core.blanks import trimmed_id
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.fingerprint import fingerprint, source_key
 from recsys.core.protocols import ItemEncoder, ReadsCatalogue, VisualGenerator
@@ -207,10 +208,11 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"pairs {path}", f"cannot be read ({error})", "Give a CSV file.") from None
-    for line, row in enumerate(rows, 2):
-        if not (row.get("user") and row.get("item")):
+    pairs = [(trimmed_id(row.get("user") or ""), trimmed_id(row.get("item") or "")) for row in rows]
+    for line, pair in enumerate(pairs, 2):
+        if not all(pair):
             remedy = "Columns are named user and item in the first line, and each row has both."
             raise DataError(f"pairs {path}, line {line}", "has no user or no item", remedy)
     if not rows:
         raise DataError(f"pairs {path}", "has no rows", "Give a CSV file with columns user and item.")
-    return [(row["user"], row["item"]) for row in rows]
+    return pairs

@@ -83,6 +83,18 @@ def test_the_flow_on_own_tables(config: Path, tmp_path: Path) -> None:
     assert "because of" in fresh.output
 
 
+def test_a_user_is_read_as_those_of_tables_are(config: Path) -> None:
+    run_json("train", "-c", str(config), "-q")
+    user, (verb, *rest) = first_user(config), ("recommend", "ease", "-c", str(config), "-q", "-k", "3", "--user")
+    assert run_json(verb, *rest, f"\u200b {user}\u00a0") == run_json(verb, *rest, user)
+    asked = ("profile", "-c", str(config), "-q")
+    assert run_json(*asked, f" {user} ")["profile"]["user_id"] == user
+    for blank in ((verb, *rest, " \u200b"), (*asked, ""), ("visualize", "-c", str(config), " ", "x")):
+        done = call(*blank)
+        assert done.exit_code == 2
+        assert "an id cannot be blank" in done.output
+
+
 def first_user(config: Path) -> str:
     import polars as pl
 

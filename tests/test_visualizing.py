@@ -292,7 +292,7 @@ def test_the_catalogue_s_pictures_are_marked_as_real(config: Path, tmp_path: Pat
 
 def test_many_pairs_are_drawn_and_a_second_time_found(config: Path, tmp_path: Path) -> None:
     pairs, out = tmp_path / "pairs.csv", tmp_path / "out"
-    pairs.write_text(f"user,item\n{RED},Western3\n{BLUE},Western Nr 3\n")
+    pairs.write_text(f"user,item\n {RED} ,Western3\n{BLUE},Western Nr 3\n")
     first = call(config, "--pairs", str(pairs), "--out", str(out), "-n", "1")
     assert first.exit_code == 0, first.output
     assert [line.split("  ")[0] for line in first.stdout.splitlines()] == [RED, BLUE]

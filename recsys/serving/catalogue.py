@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from recsys.core.blanks import trimmed_id
 from recsys.core.errors import DataError, did_you_mean
-from recsys.core.values import Dataset, Interactions
+from recsys.core.values import Dataset, Interactions, Vocabulary
 from recsys.items.attributes import attribute_key, attributes_by_name
 
 YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
@@ -29,6 +30,20 @@ def is_one(names: Any) -> bool:
 def as_list(names: Any) -> list[Any]:
     """Return one name as a list of one, and several as a list."""
     return [names] if is_one(names) else list(names)
+
+
+def id_of(name: str | int, known: Vocabulary) -> str:
+    """Return the id that a name means: as it is written where that is known, else as ids of tables are read.
+
+    Args:
+        name: an id; a number, 1.0 as well as 1, stands for the id that reads the same.
+        known: the ids there are.
+    """
+    text = str(name)
+    if text in known:
+        return text
+    whole = isinstance(name, float | np.floating) and name.is_integer()
+    return str(int(name)) if whole else trimmed_id(text)
 
 
 class Catalogue:
@@ -60,7 +75,8 @@ class Catalogue:
         Raises:
             DataError: an item that is neither, with the nearest titles.
         """
-        return np.array([self._find(str(name)) for name in as_list(names)], dtype=np.int64)
+        ids = self.dataset.items
+        return np.array([self._find(id_of(name, ids)) for name in as_list(names)], dtype=np.int64)
 
     def history(self, user_id: str | None, liked: Names, train: Interactions) -> np.ndarray:
         """Return a user's items in ``train``, oldest first; without a user, what somebody new likes.
@@ -70,7 +86,7 @@ class Catalogue:
         """
         if user_id is None:
             return self.find(liked)
-        (user,) = self.dataset.users.index([user_id])
+        (user,) = self.dataset.users.index([id_of(user_id, self.dataset.users)])
         if user < 0:
             remedy = "Check the id, or name what somebody new likes."
             raise DataError(f"user {user_id!r}", "not in the data set", remedy)

@@ -19,7 +19,7 @@ from recsys.data.canonical import load_dataset
 from recsys.data.splits import load_split
 from recsys.evaluation.topk import top_k
 from recsys.rankers.store import load_ranker
-from recsys.serving.catalogue import Catalogue, Names, as_list, is_one
+from recsys.serving.catalogue import Catalogue, Names, as_list, id_of, is_one
 from recsys.serving.reasons import Reason, Reasons
 
 SCORES = 6 << 20  # numbers that are made at a time: more do not stay near the processor
@@ -172,7 +172,7 @@ class Recommender:
 
     def _of_users(self, user: Names) -> tuple[Query, bool]:
         """Return the query and whether one list is asked for, not a batch."""
-        ids = [str(one) for one in as_list(user)]
+        ids = [id_of(one, self.dataset.users) for one in as_list(user)]
         users = self.dataset.users.index(ids)
         if (users < 0).any():
             missing = ids[int(np.argmax(users < 0))]

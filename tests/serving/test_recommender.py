@@ -270,6 +270,19 @@ def test_users_and_likes_may_be_numbers_and_any_sequence(numbered: Recommender) 
     assert numbered.recommend(history=[[5, 9], 7], k=4) == [liked, numbered.recommend(history=7, k=4)]
 
 
+def test_names_are_read_as_the_ids_of_tables_are(numbered: Recommender) -> None:
+    one, liked = numbered.recommend("1", k=4), numbered.recommend(history="5", k=4)
+    for user in (" 1", "1\u200b", "\ufeff1\n", 1.0, np.float32(1)):
+        assert numbered.recommend(user, k=4) == one
+    for item in ("5 ", "\u20605", 5.0, [np.float64(5)]):
+        assert numbered.recommend(history=item, k=4) == liked
+        assert "5" not in {line.item_id for line in numbered.recommend("1", k=48, exclude=item)}
+    spaced = replace(numbered.dataset, users=Vocabulary([" 1", *numbered.dataset.users.texts[1:]]))
+    there = Recommender(spaced, numbered.ranker, numbered.known)
+    assert there.recommend(" 1", k=4) == numbered.recommend("0", k=4), "as it is written goes first"
+    assert there.recommend("1", k=4) == one
+
+
 def test_a_negated_condition_allows_exactly_the_rest(world) -> None:
     table = world.dataset.item_table
     undated = table.with_columns(attributes=table["attributes"].list.head(1)).head(5)  # genre alone
