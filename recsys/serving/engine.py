@@ -10,7 +10,7 @@ import numpy as np
 from recsys.core.protocols import AddsUp, Explains
 from recsys.evaluation.topk import top_k
 from recsys.serving.fresh import FreshItems
-from recsys.serving.list_reasons import closed_reason, diversity_reasons, edit_reasons, edit_shares, new_reason
+from recsys.serving.list_reasons import closed_reasons, diversity_reasons, edit_reasons, edit_shares, new_reason
 from recsys.serving.person import Person
 from recsys.serving.ranking import Ranking, closed
 from recsys.serving.reasons import Account, Reason
@@ -37,7 +37,10 @@ class Engine(Ranking):
             lists.append(self._lines(shown, scores, why, fresh))
         return lists
 
-    def why(self, wish: Wish, item: int, fresh: FreshItems, shorter: Callable[[int], Person] | None = None) -> Why:
+    def why(
+        self, wish: Wish, item: int, fresh: FreshItems, shorter: Callable[[int], Person] | None = None,
+        asked: Sequence[str] = (),
+    ) -> Why:  # fmt: skip
         """Return why an item stands where it stands in the list that is wished for, and where without what was taken.
 
         All places are those of lists that this engine gives: the same scores, ties, filters, dislikes, edits and new
@@ -49,11 +52,12 @@ class Engine(Ranking):
             fresh: the new items.
             shorter: the person without an item that was taken, by its number; by default the same person with a shorter
                 history, what edits do held fixed.
+            asked: what of the wish leaves the item out, in words (``Offered.excluding``).
         """
         person, one = wish.person, np.array([item])
         free = self.place(_unedited(wish), item, fresh) if person.steering is not None else None
         if item in closed([wish], fresh, (1, len(self.dataset.items) + len(fresh))).indices:
-            return Why(None, False, (), free, (closed_reason(item, person.steering),))
+            return Why(None, False, (), free, closed_reasons(item, person.steering, fresh, asked))
         score, now = self.scores([person], fresh)[0, one], self.places(wish, one, fresh)
         place = self.place(wish, item, fresh) if wish.diversity else int(now[0])
         if wish.diversity and place is not None:

@@ -94,9 +94,22 @@ def new_reason(item: FreshItem, stretch: float, titles: Titles) -> Reason:
     return Reason(f"new; reads or looks like {near}, and is scored as its like{far}", kind="new")
 
 
-def closed_reason(item: int, steering: Steering | None) -> Reason:
-    """Return why an item is in no list of this kind."""
-    names: Sequence[str] = steering.banned_by(item) if steering is not None else ()
+def closed_reasons(
+    item: int, steering: Steering | None, fresh: FreshItems, asked: Sequence[str] = ()
+) -> tuple[Reason, ...]:
+    """Return why an item that the user does not know is in no list of this kind.
+
+    Args:
+        item: its number.
+        steering: the edits of the user's profile.
+        fresh: the new items.
+        asked: what was asked for that leaves it out (``Offered.excluding``).
+    """
+    causes = []
     if steering is not None and item in steering.never:
-        return Reason(f"not shown: you forbid {' and '.join(names) or 'it'}", kind="closed")
-    return Reason("left out by what was asked for", kind="closed")
+        causes.append(f"not shown: you forbid {' and '.join(steering.banned_by(item)) or 'it'}")
+    if item in fresh.closed:
+        causes.append("not shown: it was taken out of the catalogue")
+    if asked or not causes:
+        causes.append("left out: you asked " + " and ".join(asked) if asked else "left out by what was asked for")
+    return tuple(Reason(cause, kind="closed") for cause in causes)

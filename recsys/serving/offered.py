@@ -13,7 +13,7 @@ import polars as pl
 
 from recsys.core.errors import DataError
 from recsys.core.values import ITEM_SCHEMA, Dataset, Interactions, Vocabulary
-from recsys.serving.catalogue import CONDITION, Catalogue
+from recsys.serving.catalogue import COMPARISONS, CONDITION, Catalogue
 from recsys.serving.fresh import FreshItem, FreshItems
 
 
@@ -50,6 +50,25 @@ class Offered:
             mask &= listed
         mask[list(never)] = False
         return mask
+
+    def excluding(self, item: int, conditions: Sequence[str], only: Sequence[int], never: Sequence[int]) -> list[str]:
+        """Return what of all that is asked for leaves an item out, in words after "you asked".
+
+        Args:
+            item: its number.
+            conditions, only, never: as of ``mask``.
+
+        Raises:
+            DataError: as ``mask``.
+        """
+        groups: dict[str, list[str]] = {}  # several of one kind: any of them
+        for text in conditions:
+            found = CONDITION.match(text)
+            alone = found is None or found["not"] or found["op"] in COMPARISONS
+            groups.setdefault(text if alone else found["kind"].strip().lower(), []).append(text)
+        words = [f"for {' or '.join(group)}" for group in groups.values() if not self.mask(group, (), ())[item]]
+        words += ["for other items alone"] * (len(only) > 0 and item not in only)
+        return words + ["not to show it"] * (item in never)
 
     def facets(self, k: int) -> list[dict[str, Any]]:
         """Return what there is to filter by: each kind of attribute, those with the fewest values first.

@@ -137,8 +137,9 @@ class Service:
                 known = await anyio.to_thread.run_sync(self.people.known_as, user, item_id)
             raise DataError(f"item {item_id!r}", f"{known}, and so in no list", "Ask for another item.")
         wish, why = self._wish(wanted, person, offered), self._engine(wanted).why
+        asked = offered.excluding(item, wanted.filters, *self._numbers(wanted))
         hide = partial(self._hiding, wanted.user_id) if wanted.user_id is not None else None
-        return await anyio.to_thread.run_sync(why, wish, item, offered.fresh, hide, limiter=self._computing)
+        return await anyio.to_thread.run_sync(why, wish, item, offered.fresh, hide, asked, limiter=self._computing)
 
     def _hiding(self, user_id: str, item: int) -> Person:
         return self.people.hiding(user_id, self.items.card(item)["item_id"])
@@ -162,9 +163,12 @@ class Service:
     def _wish(self, wanted: Wanted, person: Person, offered: Offered) -> Wish:
         allowed = None
         if wanted.filters or wanted.only or wanted.never:
-            only, never = ([self.people.item(one) for one in ids] for ids in (wanted.only, wanted.never))
-            allowed = offered.mask(wanted.filters, only, never)
+            allowed = offered.mask(wanted.filters, *self._numbers(wanted))
         return Wish(person, wanted.k, allowed, wanted.diversity, wanted.reasons)
+
+    def _numbers(self, wanted: Wanted) -> tuple[list[int], list[int]]:
+        """Return the items among which to choose, and those not to show."""
+        return [self.people.item(one) for one in wanted.only], [self.people.item(one) for one in wanted.never]
 
     def _engine(self, wanted: Wanted) -> Engine:
         if not wanted.model:

@@ -6,6 +6,7 @@ import gc
 import inspect
 import json
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from served import World
@@ -119,12 +120,29 @@ class TestLists:
         assert why["without_edits"] is None
         assert [one["kind"] for one in why["reasons"]] == ["history"] * 3
         asked = {"user_id": "u1", "item_id": item}
-        assert client.get("/v1/why", params={**asked, "filter": "genre:G3"}).json()["place"] is None
         assert client.get("/v1/why", params={**asked, "only": item}).json()["place"] == 1
         taken = next(iter(world.block(1) - set(world.unseen(1))))
         known = fault(client.get("/v1/why", params={"user_id": "u1", "item_id": taken}), 422)
         assert known["cause"] == "was taken by the user, and so in no list"
         fault(client.get("/v1/why", params={**asked, "model": "nope"}), 422)
+
+    @pytest.mark.parametrize(
+        ("asked", "cause"),
+        [
+            ({"filter": "genre:G3"}, "for genre:G3"),
+            ({"filter": ["genre:G3", "year>=1900", "genre:G2"]}, "for genre:G3 or genre:G2"),
+            ({"filter": ["genre:G3", "genre:G1", "!genre:G1"]}, "for !genre:G1"),
+            ({"only": ["i2", "i3"]}, "for other items alone"),
+            ({"never": ["i2", "ITEM"], "only": "ITEM"}, "not to show it"),
+            ({"never": "ITEM", "filter": "year<1900"}, "for year<1900 and not to show it"),
+        ],
+    )
+    def test_why_says_what_of_the_list_leaves_an_item_out(self, client, world, asked, cause) -> None:
+        item = world.unseen(1)[0]  # of genre G1
+        asked = {key: np.char.replace(np.atleast_1d(one), "ITEM", item).tolist() for key, one in asked.items()}
+        why = client.get("/v1/why", params={"user_id": "u1", "item_id": item, **asked}).json()
+        assert why["place"] is None
+        assert [(one["text"], one["kind"]) for one in why["reasons"]] == [(f"left out: you asked {cause}", "closed")]
 
     @pytest.mark.parametrize(
         ("events", "known"),

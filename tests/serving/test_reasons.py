@@ -16,7 +16,7 @@ from recsys.evaluation.evaluator import EvaluationSettings, make_validator
 from recsys.evaluation.topk import places, top_k
 from recsys.rankers.store import make_ranker
 from recsys.serving.engine import Engine
-from recsys.serving.fresh import FreshItems, Neighbourhood
+from recsys.serving.fresh import FreshItem, FreshItems, Neighbourhood
 from recsys.serving.list_reasons import edit_shares
 from recsys.serving.person import Person, Steering
 from recsys.serving.recommender import Recommender
@@ -221,7 +221,17 @@ def test_what_an_edit_forbids_stands_nowhere_and_says_by_what(ease: Engine, worl
     assert (why.place, why.exact, why.without, why.without_edits) == (None, False, (), was)
     assert [(one.text, one.kind) for one in why.reasons] == [("not shown: you forbid genre:Horror", "closed")]
     filtered = ease.why(Wish(one, allowed=np.arange(n) != 2), 2, FreshItems(n))
-    assert (filtered.place, filtered.reasons[0].kind) == (None, "closed")
+    assert (filtered.place, [one.text for one in filtered.reasons]) == (None, ["left out by what was asked for"])
+    both = ease.why(Wish(edited, allowed=np.arange(n) != 2), 2, FreshItems(n), asked=["for genre:G1", "not to show it"])
+    left_out = "left out: you asked for genre:G1 and not to show it"
+    assert [one.text for one in both.reasons] == ["not shown: you forbid genre:Horror", left_out]
+
+
+def test_an_item_that_was_taken_out_says_so(ease: Engine, world) -> None:
+    n = world.train.n_items
+    gone = FreshItems(n).updated([FreshItem("new", "New")]).updated([])
+    (reason,) = ease.why(Wish(person(world, 1)), n, gone).reasons
+    assert (reason.text, reason.kind) == ("not shown: it was taken out of the catalogue", "closed")
 
 
 def test_a_dislike_is_a_reason_with_what_it_takes_away(ease: Engine, world) -> None:
