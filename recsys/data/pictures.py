@@ -148,4 +148,4 @@ def _locate(name: str, base: str, raw: str) -> tuple[str | None, str | None]:
 def count_names(counts: list[Count], what: str, names: Sequence[str] | pl.Series, remedy: str = "") -> None:
     """Report some names, if there are any, by how many they are and the first, and what could be done."""
     if len(names):
-        counts.append(Count(what, len(names), f"first: {names[0]!r}" + (f"; {remedy}" if remedy else "")))
+        counts.append(Count(what, len(names), f"first: {names[0]!r:.80}" + (f"; {remedy}" if remedy else "")))

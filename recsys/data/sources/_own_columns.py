@@ -114,7 +114,9 @@ def part_labels(table: pl.LazyFrame, column: str, path: Path) -> pl.Expr:
         where = f"file {path}, row {wrong[ROW][0] + 1}, column {column!r}"
         label = wrong[column][0]
         cause = (
-            f"{label!r} is no part of a split" if (label or "").strip() else "it is empty, which is no part of a split"
+            f"{label!r:.80} is no part of a split"
+            if (label or "").strip()
+            else "it is empty, which is no part of a split"
         )
         raise DataError(where, cause, "Write train, valid or test (or 0, 1, 2).")
     return part

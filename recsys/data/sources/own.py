@@ -209,11 +209,11 @@ class OwnTables:
             if self.settings.on_bad_rows == "error":
                 raise DataError(
                     f"file {path}, row {row + 1}, column {name!r}",
-                    f"{value!r} cannot be read as {wanted.get(name, 'a number')} ({amount(n_bad, 'such row')})",
+                    f"{value!r:.80} cannot be read as {wanted.get(name, 'a number')} ({amount(n_bad, 'such row')})",
                     "Correct it, name another column, or set data.options.on_bad_rows='drop'.",
                 )
             what = f"{path.name}: rows whose {name!r} cannot be read: dropped"
-            counts.append(Count(what, n_bad, f"first: row {row + 1}: {value!r}"))
+            counts.append(Count(what, n_bad, f"first: row {row + 1}: {value!r:.80}"))
         return result["rows"] - result["bad"]
 
     def _items(self, path: Path, found: Reading) -> pl.DataFrame:
