@@ -147,6 +147,15 @@ def test_similar_items_are_as_many_as_asked_for_and_never_the_item_itself(ease: 
         assert 3 not in found
 
 
+def test_items_similar_to_a_new_one_are_those_of_its_like(ease: Engine, world) -> None:
+    n = world.train.n_items
+    fresh = FreshItems(n, [FreshItem("a", "A", (), np.array([9]), np.ones(1, np.float32))])
+    new, like = ease.similar(n, 5, fresh), ease.similar(9, 6, fresh)
+    assert n not in [item for item, _ in new]
+    assert {item for item, _ in new} - {9} <= {item for item, _ in like}
+    assert all(item % N_BLOCKS == 9 % N_BLOCKS for item, _ in new[:3])
+
+
 def test_only_trained_users_who_said_nothing_since_go_by_their_own_row(world, features) -> None:
     ranker = EASE(EASE.Settings(regularisation=20.0))
     ranker.fit(world.train, ItemFeatures(), run=QUIET)

@@ -72,6 +72,7 @@ class Asked:
             sent.append(message)
 
         asyncio.run(self.guard(scope, receive, send))
+        self.head = dict(sent[0]["headers"])
         return sent[0]["status"]
 
 
@@ -127,6 +128,33 @@ def test_too_many_at_once_are_refused_but_for_questions_of_health() -> None:
     assert asked.status("GET", "/health/live") == 200
     asked.guard.open = 1
     assert asked.status("GET", "/v1/about") == 200
+
+
+@pytest.mark.parametrize(("wait", "seconds"), [(0.2, "1"), (1.5, "2"), (3.6, "4"), (100.2, "101")])
+def test_who_is_refused_hears_how_long_to_wait(monkeypatch: pytest.MonkeyPatch, wait: float, seconds: str) -> None:
+    """In whole seconds, never too few."""
+    monkeypatch.setattr(room, "Bucket", lambda rate, size: SimpleNamespace(take=lambda: wait))
+    asked = Asked()
+    assert asked.status() == 429
+    assert asked.head[b"retry-after"].decode() == seconds
+
+
+def test_a_server_that_is_full_asks_for_a_second() -> None:
+    asked = Asked(at_once=0)
+    assert asked.status("GET", "/v1/about") == 503
+    assert asked.head[b"retry-after"] == b"2"
+    assert asked.status("GET", "/health/live") == 200
+    assert b"retry-after" not in asked.head
+
+
+def test_a_line_says_when_what_and_how_long() -> None:
+    asked = Asked()
+    asked.status("GET", "/v1/about")
+    (line,) = asked.lines
+    assert set(line) == {"time", "request", "method", "route", "status", "ms"}
+    assert line["time"] == round(line["time"], 3)
+    assert (line["method"], line["route"], line["status"]) == ("GET", "none", 200)
+    assert asked.head[b"x-request-id"].decode() == line["request"]
 
 
 def test_overlaps_are_counted_in_tenths() -> None:

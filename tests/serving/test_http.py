@@ -237,6 +237,18 @@ class TestPeople:
         assert not again.people.exists("u1")
         again.close()
 
+    @pytest.mark.parametrize(
+        ("method", "path", "more"),
+        [
+            ("GET", "user", {}), ("GET", "export", {}), ("GET", "profile", {}), ("DELETE", "users", {}),
+            ("POST", "profile", {"edits": ["more genre:G1"]}), ("POST", "profile/undo", {}),
+            ("POST", "visuals", {"item_id": "i1"}), ("POST", "feedback", {"item_id": "i1", "kind": "like"}),
+        ],
+    )  # fmt: skip
+    def test_of_nobody_nothing_is_told_or_kept(self, client, method, path, more) -> None:
+        body = {"json": {"user_id": "nope", **more}} if method == "POST" else {"params": {"user_id": "nope"}}
+        assert "nobody of that id" in fault(client.request(method, f"/v1/{path}", **body), 404)["cause"]
+
     def test_users_are_created_once(self, client) -> None:
         assert client.post("/v1/users", json={"user_id": "me/ü ../x"}).status_code == 201
         fault(client.post("/v1/users", json={"user_id": "me/ü ../x"}), 409)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from served import World
@@ -144,6 +145,22 @@ def test_a_liked_new_item_counts_as_what_it_is_most_like_and_is_named_as_itself(
     assert len(person.sources) == len(person.history)
     say(people, "u0", "fresh", "dislike")
     assert people.of("u0").disliked.tolist() == []  # nothing that the ranker knows
+
+
+def test_what_is_known_of_a_user_is_listed_the_newest_first(world: World, people: People) -> None:
+    taken = [f"i{item}" for item in world.split.train.histories[1]]
+    new = world.unseen(1)[:2]
+    accounts = Accounts(people, people.state, SimpleNamespace(card=lambda number: {"item_id": f"i{number}"}))
+    for item in new:
+        say(people, "u1", item, "like")
+    for item in taken[:2]:
+        say(people, "u1", item, "dislike")
+    told = accounts.told("u1", 3)
+    ids = {name: [one["item_id"] for one in told[name]] for name in ("taken", "disliked")}
+    assert ids == {"taken": [*reversed(new), taken[-1]], "disliked": [taken[1], taken[0]]}
+    assert told["n_taken"] == len(taken)  # two less, two more
+    assert [event.item_id for event in told["events"]] == [taken[1], taken[0], new[1]]
+    assert [one["item_id"] for one in accounts.told("u1", 500)["taken"]] == [*reversed(new), *reversed(taken[2:])]
 
 
 def test_users_are_found_by_their_beginning_though_some_were_erased(world: World, people: People) -> None:

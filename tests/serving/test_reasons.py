@@ -17,7 +17,7 @@ from recsys.evaluation.topk import places, top_k
 from recsys.rankers.store import make_ranker
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItem, FreshItems, Neighbourhood
-from recsys.serving.list_reasons import edit_shares
+from recsys.serving.list_reasons import edit_shares, new_reason
 from recsys.serving.person import Person, Steering
 from recsys.serving.recommender import Recommender
 from recsys.serving.service import Wanted
@@ -178,6 +178,16 @@ def test_shares_of_votes_and_edits_by_hand() -> None:
     votes, edits = edit_shares(steering, np.arange(5), values, FreshItems(5), 1.0)
     np.testing.assert_allclose(votes, [3 / 4, 0, 1, 1, 0])  # less than nothing is nothing
     np.testing.assert_allclose(edits, [1 / 4, 1, -1 / 2, 0, 0])
+
+
+def test_how_a_new_item_is_placed_is_said(ease: Engine, world) -> None:
+    title = lambda item: f"T{item}"  # noqa: E731
+    near = FreshItem("a", "A", (), np.array([3, 1, 2]), np.ones(3, np.float32))
+    assert new_reason(near, 1.0, title).text == "new; reads or looks like T3 and T1, and is scored as its like"
+    far = new_reason(near, 1.25, title).text
+    assert far.endswith("is scored as its like, 1.25 times as far from the mean")
+    blank = new_reason(FreshItem("b", "B"), 1.25, title)
+    assert (blank.text, blank.kind) == ("new; nothing is known of it, so it comes last", "new")
 
 
 def test_an_edit_that_puts_an_item_first_is_its_reason_and_the_history_no_longer_the_whole(ease: Engine, world) -> None:
