@@ -44,9 +44,10 @@ def unknown(names: Names, name: str, data: Mapping[str, Any], raw: Path) -> Arti
         cause = f"is not trained yet on {data['source']} with this split"
         return ArtifactError(f"ranker {name!r}", cause, f"Train it: {_train(names, name)}")
     near = did_you_mean(name, {*here, *RANKERS})
-    if near.startswith("Did"):
-        return _error(name, "there is no ranker of that name", f"{near} List what there is with: recsys show")
-    return store.not_found(name, {*here, *RANKERS})
+    near = f"{near} " if near.startswith("Did") else ""
+    return _error(
+        name, "there is no ranker of that name", f"{near}List what there is with: recsys show --artifacts {store.root}"
+    )
 
 
 def _elsewhere(names: Names, name: str, other: Artifact, ours: Mapping[str, Any], raw: Path) -> ArtifactError:

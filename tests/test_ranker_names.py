@@ -425,7 +425,7 @@ def test_nothing_is_read_or_made_to_look_a_name_up(own: Path) -> None:
         ("POPULARITY", "Did you mean 'popularity'"),
         ("eas", "Did you mean 'ease'"),
         ("lightgcn", r"Train it: recsys train --set ranker\.name=lightgcn, with the -c and --set of this run"),
-        ("nobody_knows", "recsys show"),
+        ("nobody_knows", "^ranker 'nobody_knows': there is no ranker of that name.*recsys show --artifacts"),
         ("popularity-test", "is of kind 'evaluation', not a ranker"),
     ],
 )

@@ -149,7 +149,7 @@ class ArtifactStore:
         if named := self.named(str(reference)):
             cause = f"is a name, and what it means depends on the run ({len(named)} below {self.root} have it)"
             raise ArtifactError(f"artifact {str(reference)!r}", cause, f"Name one exactly: {named[-1].path.name}")
-        raise self.not_found(str(reference))
+        raise self._not_found(str(reference))
 
     def find(self, reference: str | Path) -> Artifact | None:
         """Return what a folder, a key, ``name-key`` or ``kind/name-key`` means exactly; ``None`` for anything else.
@@ -222,16 +222,11 @@ class ArtifactStore:
                     return error
         return None
 
-    def not_found(self, text: str, besides: Iterable[str] = ()) -> ArtifactError:
-        """Return the error of a damaged folder of that name where there is one, else what comes near.
-
-        Args:
-            text: what was asked for.
-            besides: names that may have been meant, besides those of artifacts.
-        """
+    def _not_found(self, text: str) -> ArtifactError:
+        """Return the error of a damaged folder of that name where there is one, else what comes near."""
         if error := self.damaged(text):
             return error
-        near = did_you_mean(text, {*besides, *(item.manifest["name"] for item in self.list())})
+        near = did_you_mean(text, {item.manifest["name"] for item in self.list()})
         remedy = f"{near} " if near.startswith("Did") else ""
         return ArtifactError(
             f"artifact {text!r}",

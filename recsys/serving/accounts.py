@@ -8,6 +8,7 @@ from typing import Any
 import anyio.to_thread
 
 from recsys.serving.arrivals import Arrivals
+from recsys.serving.catalogue import refuse_float
 from recsys.serving.people import People
 from recsys.serving.person import Person
 from recsys.serving.state.store import Event, StateStore
@@ -71,7 +72,12 @@ class Accounts:
             self.people.forget(user_id)
 
     async def add_user(self, user_id: str) -> bool:
-        """Make somebody known; return ``False`` where that was so already."""
+        """Make somebody known; return ``False`` where that was so already.
+
+        Raises:
+            DataError: an id written as a float where ids are whole numbers.
+        """
+        refuse_float("user", user_id, self.people.dataset.users)
         try:
             return await anyio.to_thread.run_sync(self.state.add_user, user_id)
         finally:

@@ -10,7 +10,7 @@ import anyio.to_thread
 import numpy as np
 
 from recsys.core.errors import DataError, EncoderError
-from recsys.serving.catalogue import Catalogue
+from recsys.serving.catalogue import Catalogue, refuse_float
 from recsys.serving.fresh import FreshItem, Neighbourhood
 from recsys.serving.offered import Offered
 from recsys.serving.people import People
@@ -48,13 +48,14 @@ class Arrivals:
         """Read and keep a new item; lists made from now on may hold it.
 
         Raises:
-            DataError: there is one of that id.
+            DataError: there is one of that id, or it is written as a float where ids are whole numbers.
             EncoderError: nothing here can read items.
         """
         if self.neighbourhood is None or self.vectors is None:
             raise EncoderError("new items", "this service has no item encoders", "Serve a run with items.text set.")
         if item.item_id in self.people.fresh.place or item.item_id in self.people.dataset.items:
             raise DataError(f"item {item.item_id[:80]!r}", "there is one of that id", "Give another id.")
+        refuse_float("item", item.item_id, self.people.dataset.items)
         vectors = self.vectors(item)
         placed = self._place(item, vectors)
         self.state.add_item(NewItem(item.item_id, item.title, item.text, item.attributes, item.picture, vectors))

@@ -13,6 +13,7 @@ import numpy as np
 from recsys.core.blanks import trimmed_id
 from recsys.core.errors import DataError, did_you_mean
 from recsys.core.values import Dataset, Interactions, Vocabulary
+from recsys.data.ids import POINT, WHOLE
 from recsys.items.attributes import attribute_key, attributes_by_name
 
 YEAR = re.compile(r"\s*\(\d{4}\)\s*$")
@@ -44,6 +45,22 @@ def id_of(name: str | int, known: Vocabulary) -> str:
         return text
     whole = isinstance(name, float | np.floating) and name.is_integer()
     return str(int(name)) if whole else trimmed_id(text)
+
+
+def refuse_float(kind: str, new: str, known: Vocabulary) -> None:
+    """Refuse a new id such as 7.0 where all ids are whole numbers: in tables that would be 7.
+
+    Args:
+        kind: ``"user"`` or ``"item"``.
+        new: the id.
+        known: the ids that there are.
+
+    Raises:
+        DataError: it is one.
+    """
+    if (whole := re.match(POINT, new)) and len(known) and known.ids.str.contains(WHOLE).all():
+        cause = f"ids of {kind}s are whole numbers here, and this is one written as a float"
+        raise DataError(f"{kind} {new[:80]!r}", cause, f"Write {whole[1][:80]}.")
 
 
 class Catalogue:

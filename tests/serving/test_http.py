@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import inspect
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from served import World
 
+from recsys.core.values import Vocabulary
 from recsys.serving.catalogue import Catalogue
 from recsys.serving.http.app import create_app
 from recsys.serving.http.context import context
@@ -169,6 +171,21 @@ class TestLists:
         assert (event["user_id"], event["item_id"]) == ("u1", item)
         assert client.post("/v1/users", json={"user_id": " new "}).json() == {"user_id": "new"}
         assert "blank" in fault(client.post("/v1/users", json={"user_id": " \u200b"}), 422)["cause"]
+
+    def test_a_new_id_is_no_other_spelling_of_a_whole_number(self, tmp_path) -> None:
+        world = World()
+        data = world.split.dataset
+        users, items = (Vocabulary(one.ids.str.slice(1)) for one in (data.users, data.items))
+        world.split = replace(world.split, dataset=replace(data, users=users, items=items))
+        app = create_app(world.service(tmp_path / "state.sqlite"), name="numbers", log=lambda line: None)
+        with TestClient(app, base_url="http://localhost") as client:
+            for number in ("1.0", "999."):
+                refused = fault(client.post("/v1/users", json={"user_id": number}), 422)
+                assert refused["remedy"] == f"Write {number.partition('.')[0]}."
+                new = {"item_id": number, "title": "New", "text": "like 9"}
+                assert "whole numbers here" in fault(client.post("/v1/items", json=new), 422)["cause"]
+            assert client.post("/v1/users", json={"user_id": "999"}).status_code == 201
+            assert "valid string" in fault(client.post("/v1/users", json={"user_id": 7}), 422)["cause"]
 
     def test_similar_items(self, client, world) -> None:
         found = client.get("/v1/similar", params={"item_id": "i3", "k": 4}).json()
