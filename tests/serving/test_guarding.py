@@ -266,6 +266,9 @@ def test_masks_are_of_trained_and_new_items_together(world: World) -> None:
     assert np.flatnonzero(shop.mask(("mood:dark",), (0, n + 1), ())).tolist() == []
     assert not shop.mask((f"{kind}:{value}",), (), ())[n:].any()  # no new item has it
     assert shop.mask((f"!{kind}:{value}",), (), ())[n:].all()  # each is content that it is forbidden
+    both = offered(world, FreshItem("new", "New", (f"{kind}:fresh",)), other)
+    assert both.mask((f"{kind}:{value}", f"{kind}:fresh"), (), ())[n:].tolist() == [True, False]  # either of a kind
+    assert not both.mask((f"{kind}:{value}", "!mood:light"), (), ())[n:].any()
     with pytest.raises(DataError):
         shop.mask(("mood:absent",), (), ())
     with pytest.raises(DataError):

@@ -180,6 +180,9 @@ def test_a_user_of_whom_nothing_is_known_gets_the_popular() -> None:
 @pytest.mark.parametrize("known", ["all", "train+valid", "train"])
 def test_load_knows_who_was_trained(world, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, known: str) -> None:
     split = without_train(world, 1, 6)
+    first = np.flatnonzero(world.dataset.interactions.user_idx == 3)
+    split.part[first] = TEST
+    split.part[first[0]] = TRAIN  # one interaction is enough
     artifact = SimpleNamespace(kind="ranker", path=tmp_path)
     monkeypatch.setattr(recommender.ArtifactStore, "open", lambda store, reference: artifact)
     monkeypatch.setattr(recommender, "load_parents", lambda store, trained: split)
