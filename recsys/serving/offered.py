@@ -102,30 +102,39 @@ class Offered:
         return self.fresh.n_items + len(self.fresh)
 
     def _meet(self, conditions: tuple[str, ...]) -> np.ndarray:
-        try:
-            old = self.catalogue.allowed(conditions)
-        except DataError:
-            if self._new is None:
-                raise
-            new = self._new.allowed(conditions)  # what neither knows is refused
-            old = np.zeros(self.fresh.n_items, dtype=bool)
-            return np.concatenate([old, new])
-        return np.concatenate([old, self._meet_new(conditions)])
+        sides = [self.catalogue, *([self._new] if self._new else [])]
+        return np.concatenate([self._meet_of(side, conditions, sides) for side in sides])
 
-    def _meet_new(self, conditions: tuple[str, ...]) -> np.ndarray:
-        if self._new is None:
-            return np.zeros(0, dtype=bool)
-        known, missing = [], set()
+    @staticmethod
+    def _meet_of(side: Catalogue, conditions: tuple[str, ...], sides: Sequence[Catalogue]) -> np.ndarray:
+        """Return which items of one catalogue meet conditions of which it may not know all.
+
+        A condition that no item of it could meet is met by none; where it is forbidden, by all.
+
+        Raises:
+            DataError: a condition that none of ``sides`` knows.
+        """
+        known, met, missing = [], set(), set()
         for text in conditions:
-            try:
-                self._new.allowed([text])
+            found = CONDITION.match(text)
+            kind = found["kind"].strip().lower() if found else ""
+            one_of = bool(found) and not found["not"] and found["op"] not in COMPARISONS  # any of several will do
+            if _knows(side, text):
                 known.append(text)
-            except DataError:  # no new item has it: who asks for it does not mean them, who forbids it is content
-                found = CONDITION.match(text)
-                if found and not found["not"]:
-                    missing.add(found["kind"].strip().lower())
-        met = {CONDITION.match(text)["kind"].strip().lower() for text in known if not text.startswith("!")}
-        return self._new.allowed(known) if not missing - met else np.zeros(len(self.fresh), dtype=bool)
+                met |= {kind} if one_of else set()
+            elif not any(_knows(other, text) for other in sides):
+                side.allowed([text])  # raises
+            elif not found["not"]:
+                missing.add(kind if one_of else text)
+        return side.allowed(known) if not missing - met else np.zeros(len(side.dataset.items), dtype=bool)
+
+
+def _knows(side: Catalogue, text: str) -> bool:
+    try:
+        side.allowed([text])
+    except DataError:
+        return False
+    return True
 
 
 def _number(text: str) -> float | None:

@@ -269,6 +269,18 @@ def test_masks_are_of_trained_and_new_items_together(world: World) -> None:
     both = offered(world, FreshItem("new", "New", (f"{kind}:fresh",)), other)
     assert both.mask((f"{kind}:{value}", f"{kind}:fresh"), (), ())[n:].tolist() == [True, False]  # either of a kind
     assert not both.mask((f"{kind}:{value}", "!mood:light"), (), ())[n:].any()
+    there = both.mask((f"{kind}:{value}",), (), ())[:n]
+    assert 0 < there.sum() < n
+    for conditions in ((f"{kind}:{value}", f"{kind}:fresh"), (f"{kind}:{value}", "!mood:light")):
+        np.testing.assert_array_equal(both.mask(conditions, (), ())[:n], there)  # no trained item is fresh, or light
+    assert both.mask(("!mood:light",), (), ()).tolist() == [True] * (n + 1) + [False]
+    assert not both.mask(("mood:light", f"{kind}:{value}"), (), ()).any()
+    lengths = offered(world, FreshItem("a", "A", ("length:1995",)), FreshItem("b", "B", ("length:1999",)))
+    assert lengths.mask(("length>=1996",), (), ())[n:].tolist() == [False, True]
+    assert not lengths.mask(("length>=1996",), (), ())[:n].any()
+    assert lengths.mask(("!length>=1996",), (), ()).tolist() == [True] * (n + 1) + [False]
+    with pytest.raises(DataError, match="length:1990"):
+        lengths.mask(("length:1990", "length>=1996"), (), ())
     with pytest.raises(DataError):
         shop.mask(("mood:absent",), (), ())
     with pytest.raises(DataError):
