@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from recsys.core.amounts import amount
 from recsys.core.config import Settings
 from recsys.core.erased import id_hash
 from recsys.core.errors import DataError, names_in_words
@@ -105,7 +106,8 @@ def canonicalise(
     users, table, interactions = _number(rows, items, keep_idle=settings.keeps_idle_items())
     if pictures is not None:
         table = item_table.with_pictures(table, pictures, rows.counts)
-    run.log(f"{name}: {len(interactions):,} of {n_read:,} interactions, {len(users):,} users, {len(table):,} items")
+    sizes = f"{amount(len(users), 'user')}, {amount(len(table), 'item')}"
+    run.log(f"{name}: {len(interactions):,} of {amount(n_read, 'interaction')}, {sizes}")
     features = {
         modality: replace(raw, item_ids=item_ids.read(pl.Series(raw.item_ids, dtype=pl.String)).to_list())
         for modality, raw in tables.features.items()

@@ -8,6 +8,7 @@ from time import time as clock
 import numpy as np
 import polars as pl
 
+from recsys.core.amounts import amount
 from recsys.core.errors import DataError
 from recsys.core.values import Count, day_of, instants, is_order
 from recsys.data.partition import PARTS
@@ -237,7 +238,7 @@ def drop_outside_core(rows: Rows, min_user: int, min_item: int) -> None:
     users_gone, items_gone = (_n_distinct(of) - _n_distinct(of[inside]) for of in (user, item))
     rows.drop(
         f"interactions of users with under {min_user} or items with under {min_item} of them "
-        f"({users_gone:,} users, {items_gone:,} items, {rounds} rounds)",
+        f"({amount(users_gone, 'user')}, {amount(items_gone, 'item')}, {amount(rounds, 'round')})",
         pl.Series(~inside),
         "Lower k_core (min_user, min_item): this data is sparser than that.",
     )
