@@ -145,7 +145,7 @@ class StateFiles:
             if entry.source == here.source and entry.places and entry.gone() and (rows := self._rows(name)):
                 where = f"state {name} in {self.root}"
                 cause = (
-                    f"belongs to a data set whose folder {entry.places[-1]} is gone (rows: {rows:,}); "
+                    f"belongs to a data set whose folder {entry.places[-1]} is gone ({amount(rows, 'row')}); "
                     f"{here.places[0]} may be that data set, moved and changed, or another one"
                 )
                 remedy = f"Set data.name={name} if it is the same, else data.name to a name of its own."

@@ -162,7 +162,7 @@ def test_data_that_was_moved_and_changed_is_not_taken_for_new(root: Path, raw: P
     (moved / "taken.csv").write_text((moved / "taken.csv").read_text() + "u1,i0,99\n")
     with pytest.raises(ConfigError) as refused:
         liked(workflow(root, moved))
-    assert f"state {name} in {root}: belongs to a data set whose folder {raw} is gone (rows: 1)" in str(refused.value)
+    assert f"state {name} in {root}: belongs to a data set whose folder {raw} is gone (1 row)" in str(refused.value)
     assert f"Set data.name={name} if it is the same" in str(refused.value)
     assert liked(workflow(root, moved, f"data.name={name}")) == ["i5"]
     assert liked(workflow(root, moved)) == ["i5"]  # remembered
