@@ -74,10 +74,12 @@ def test_a_trained_item_that_plays_the_new_one_is_not_among_its_neighbours() -> 
 def test_scores_of_new_items_are_means_of_their_neighbours_stretched_from_the_middle() -> None:
     known = FreshItem("a", "A", (), np.array([0, 2]), np.array([0.75, 0.25], np.float32))
     fresh = FreshItems(4, [known, FreshItem("b", "B")])
-    scores = np.array([[1, 2, 5, 0], [8, 0, 0, 4]], np.float32)
-    assert fresh.extended(scores)[:, 4].tolist() == [2.0, 6.0]
-    assert fresh.extended(scores, 3.0)[:, 4].tolist() == [2.0, 12.0]  # from the means, 2 and 3
-    assert (fresh.extended(scores)[:, 5] < [0, 0]).all()  # of nothing known: last
+    scores = np.array([[1, 2, 5, 0], [8, 3, 4, 5]], np.float32)
+    assert fresh.extended(scores)[:, 4].tolist() == [2.0, 7.0]
+    assert fresh.extended(scores, 3.0)[:, 4].tolist() == [2.0, 11.0]  # from the means, 2 and 5
+    last = fresh.extended(scores)[:, 5]  # of nothing known: behind all of its row
+    assert last.tolist() == pytest.approx([0, 3])
+    assert (last < [0, 3]).all()
     assert fresh.extended(scores)[:, :4].tolist() == scores.tolist()
     assert FreshItems(4).extended(scores) is scores
 

@@ -94,6 +94,11 @@ def test_each_key_has_a_rate_of_its_own(slowly: None) -> None:
     assert [asked.status(x_api_key=key) for key in ("a" * 32, "b" * 32, "a" * 32)] == [200, 200, 429]
     assert asked.status(authorization=f"Bearer {'b' * 32}") == 429
     assert asked.status() == 401
+    assert asked.head[b"www-authenticate"] == b"Bearer"
+    assert asked.status("GET", "/v1/about") == 200
+    assert b"www-authenticate" not in asked.head
+    assert asked.status(authorization=f"Bearer {'b' * 32}") == 429
+    assert b"www-authenticate" not in asked.head
 
 
 def test_what_is_asked_and_held_is_counted_down_again() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import inspect
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +17,12 @@ from served import World
 from recsys.core.values import Vocabulary
 from recsys.serving.catalogue import Catalogue
 from recsys.serving.http.app import create_app
-from recsys.serving.http.context import context
+from recsys.serving.http.context import WAITING, Offers, context
 from recsys.serving.http.guard import Bucket, Limits
 from recsys.serving.people import UnknownItemError
 from recsys.serving.state.store import NewItem
+
+from waiting import LONG, wait_until
 
 JSON = {"content-type": "application/json"}
 KEY = "a-key-of-thirty-two-characters--"
@@ -239,6 +243,74 @@ class TestFeedback:
         body = {"user_id": "u1", "item_id": "i2", "kind": "like", **change}
         fault(client.post("/v1/feedback", content=json.dumps(body), headers=JSON), status)
         assert client.get("/v1/models").json()["feedback"] == {}
+
+
+class Shop:
+    """Offers of every kind that answer what they were asked; ``words`` waits, and counts who is in it at once."""
+
+    def __init__(self) -> None:
+        self.inside, self.most, self.gate = 0, 0, threading.Event()
+
+    def words(self, text: str, by: str | None, k: int) -> list[dict]:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.gate.wait(LONG)
+        self.inside -= 1
+        return [{"item_id": text, "title": str(by), "attributes": [], "fresh": k == 3}]
+
+    def picture(self, content: bytes, k: int) -> list[dict]:
+        return [{"item_id": content.decode(), "title": str(k), "attributes": [], "fresh": False}]
+
+    def of(self, item_id: str, width: int) -> tuple[bytes, str]:
+        return f"{item_id} {width}".encode(), "image/png"
+
+    def export(self, user_id: str) -> dict:
+        return {"of": user_id}
+
+    def erase(self, user_id: str) -> int:
+        return 3
+
+
+class TestOffers:
+    @pytest.fixture
+    def shop(self) -> Shop:
+        return Shop()
+
+    @pytest.fixture
+    def client(self, world, tmp_path, shop):
+        offers = Offers(finder=shop, pictures=shop, profiles=shop)
+        app = create_app(world.service(tmp_path / "state.sqlite"), offers=offers, log=lambda line: None)
+        with TestClient(app, base_url="http://localhost") as made:
+            yield made
+
+    def test_what_is_offered_is_said_asked_and_passed_on(self, client, shop) -> None:
+        told = client.get("/v1/about").json()["offers"]
+        assert told == {"profiles": True, "finder": True, "drawer": False, "pictures": True}
+        shop.gate.set()
+        found = client.get("/v1/search", params={"q": "a film", "by": "text", "k": 3})
+        assert found.json() == [{"item_id": "a film", "title": "text", "attributes": [], "fresh": True}]
+        (found,) = client.post("/v1/search/picture", content=b"png", params={"k": 7}).json()
+        assert (found["item_id"], found["title"]) == ("png", "7")
+        fault(client.post("/v1/search/picture", content=b""), 422)
+        picture = client.get("/v1/picture", params={"item_id": "i1", "width": 64})
+        assert (picture.content, picture.headers["content-type"]) == (b"i1 64", "image/png")
+        fault(client.post("/v1/visuals", json={"user_id": "u1", "item_id": "i1"}), 501)
+        assert client.get("/v1/export", params={"user_id": "u1"}).json()["profile"] == {"of": "u1"}
+        erased = client.delete("/v1/users", params={"user_id": "u1"}).json()["erased"]
+        assert erased == {"profile_versions": 3, "events": 0}
+
+    def test_what_computes_takes_turns_and_too_many_are_refused(self, client, shop) -> None:
+        ask = lambda _: client.get("/v1/search", params={"q": "x"})  # noqa: E731
+        turns = client.app.app.state.recsys._turns
+        with ThreadPoolExecutor(WAITING + 2) as pool:
+            asked = [pool.submit(ask, None) for _ in range(WAITING + 1)]
+            wait_until(lambda: turns.statistics().tasks_waiting == WAITING)
+            refused = ask(None)
+            shop.gate.set()
+            assert [one.result().status_code for one in asked] == [200] * (WAITING + 1)
+        assert "wait already" in fault(refused, 503)["cause"]
+        assert refused.headers["retry-after"] == "5"
+        assert shop.most == 1
 
 
 class TestPeople:

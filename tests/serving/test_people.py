@@ -11,7 +11,7 @@ from served import World
 
 from recsys.serving.accounts import Accounts
 from recsys.serving.fresh import FreshItems, Neighbourhood
-from recsys.serving.people import People, verdicts
+from recsys.serving.people import People, UnknownUserError, verdicts
 from recsys.serving.state import make_state
 from recsys.serving.state.store import Event
 
@@ -168,7 +168,10 @@ def test_users_are_found_by_their_beginning_though_some_were_erased(world: World
     first = world.split.dataset.users.ids.filter(world.split.dataset.users.ids.str.starts_with("u1")).to_list()
     assert accounts.users("u1", 3) == first[:3]
     for user in first[:2]:
+        people.of(user)
         people.leave_out(user, people.row(user))
+        with pytest.raises(UnknownUserError):
+            people.of(user)
     assert accounts.users("u1", 3) == first[2:5]
     people.state.add_user("u1new")
     assert accounts.users("u1", 3) == ["u1new", *first[2:4]]
