@@ -67,7 +67,7 @@ def test_keys_of_json_lines_in_order_and_those_hoped_for(tmp_path, monkeypatch):
         (b"\xff\xfea\0", r"UTF-16 text, by its first bytes\. Save it as UTF-8\."),
         (b"\xfe\xffa\0", "UTF-16 text"),
         (b"PK\x03\x04\x14", "a zip file or an Excel workbook"),
-        (gzip.compress(b"a,b\n1,2\n"), r"a gzip file, by its first bytes\. Let its name end in \.gz"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), r"a gzip file, by its first bytes\. Let its name end in \.gz"),
         (b"SQLite format 3\0", r"an SQLite database, .*Export its table as CSV or Parquet"),
         (bz2.compress(b"a,b\n"), "a bzip2 file"),
         (lzma.compress(b"a,b\n"), "an xz file"),

@@ -179,12 +179,15 @@ def test_the_documentation_says_of_what_kind_everything_is() -> None:
         "one": {"type": "string"}, "either": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
         "many": {"type": "array", "items": {"type": "number"}}, "word": {"enum": ["taste", "text"]}, "free": {},
     }  # fmt: skip
-    parameters = [{"name": name, "schema": schema} for name, schema in kinds.items()]
+    parameters = [{"name": name, "schema": schema, "description": f"({name})"} for name, schema in kinds.items()]
+    parameters[0]["required"] = True
     paths = {"/v1/x": {"get": {"summary": "X", "parameters": parameters}}}
     page = documentation({"info": {"title": "T", "version": "1"}, "paths": paths, "components": {"schemas": {}}})
     text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
     for words in ("one string", "either integer or null", "many list of number", "word taste | text", "free any"):
         assert words in text
+    assert text.count("required") == 1
+    assert all(f"({name})" in text for name in kinds)
 
 
 # -- variants -------------------------------------------------------------------------------------------------------

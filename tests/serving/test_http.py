@@ -14,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from served import World
 
+from recsys.core.errors import EncoderError
 from recsys.core.values import Vocabulary
 from recsys.serving.catalogue import Catalogue
 from recsys.serving.http.app import create_app
@@ -361,6 +362,21 @@ class TestItems:
         fault(client.get("/v1/item", params={"item_id": "new"}), 404)
         fault(client.delete("/v1/items", params={"item_id": "i1"}), 404)
         assert len(listed(client, "u1", k=48)) > 20
+
+    @pytest.mark.parametrize(
+        "change", [{"text": "a\x00b"}, {"title": "a\nb"}, {"item_id": " "}, {"text": "x" * 20_001}]
+    )
+    def test_what_no_store_can_hold_is_refused(self, client, change) -> None:
+        item = {"item_id": "new", "title": "New", "text": "like 9\nand\tmore", **change}
+        fault(client.post("/v1/items", json=item), 422)
+
+    def test_without_encoders_no_item_is_taken(self, world, tmp_path) -> None:
+        for left_out in ("neighbourhood", "vectors"):
+            service = world.service(tmp_path / "state.sqlite")
+            setattr(service.items, left_out, None)
+            with pytest.raises(EncoderError, match="no item encoders"):
+                service.items.add(NewItem("new", "New", "like 9", (), None, {}))
+            service.close()
 
     def test_new_items_are_there_after_a_restart(self, client, world, tmp_path) -> None:
         client.post("/v1/items", json={"item_id": "kept", "title": "Kept", "text": "like 9"})
