@@ -300,3 +300,65 @@ def test_numbers_are_offered_as_a_range_and_words_by_how_many_have_them(world: W
     assert told["mood"]["values"] == [{"value": "dark", "items": 2}]
     both = {one["kind"]: one for one in shop.facets(2)}
     assert [one["value"] for one in both["mood"]["values"]] == ["dark", "light"]
+
+
+@pytest.mark.parametrize(("conditions", "new"), [
+    (("genre:G1", "genre:Newest"), [0]),  # one of the two
+    (("genre:Newest", "mood:dark"), [0]),
+    (("genre:G1", "!genre:Newest"), []),  # what is forbidden is not what is asked for
+    (("genre:G1",), []),
+    (("!genre:G1", "mood:dark"), [0, 1]),
+    (("!genre:Newest",), [1]),
+    (("year>=1900", "mood:dark"), []),
+    (("!year>=1900", "mood:dark"), [0, 1]),
+])  # fmt: skip
+def test_a_condition_may_be_about_new_items_alone_or_about_none_of_them(
+    world: World, conditions: tuple, new: list
+) -> None:
+    shop = offered(world, FreshItem("a", "A", ("genre:Newest", "mood:dark")), FreshItem("b", "B", ("mood:dark",)))
+    mask = shop.mask(conditions, (), ())
+    assert (np.flatnonzero(mask[-2:]).tolist(), len(mask)) == (new, world.split.train.n_items + 2)
+    asked = [one for one in conditions if not one.endswith(("Newest", "dark"))]
+    old = Catalogue(world.split.dataset).allowed(asked)
+    only_new = "mood:dark" in conditions or conditions == ("genre:Newest",)
+    assert mask[:-2].tolist() == (old & (not only_new)).tolist(), "of trained items as if there were no new ones"
+
+
+# -- what is said of refusals ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wait", "said"), [(0.0, None), (0.02, b"1"), (1.0, b"1"), (1.01, b"2"), (2.0, b"2"), (2.6, b"3")]
+)
+def test_whole_seconds_to_wait_are_enough_and_no_more(wait: float, said: bytes | None) -> None:
+    sent: list[dict] = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    asyncio.run(room._refuse(send, 429, "rate", "cause", "remedy", wait))
+    head = dict(sent[0]["headers"])
+    assert head.get(b"retry-after") == said
+    assert int(head[b"content-length"]) == len(sent[1]["body"])
+    assert b"www-authenticate" not in head
+
+
+def test_a_line_of_the_log_has_milliseconds_in_hundredths(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([5.0, 5.0123456])
+    times = SimpleNamespace(perf_counter=lambda: next(clock), time=lambda: 1234567.89123)
+    monkeypatch.setattr(room, "time", times)
+    asked = Asked()
+    assert asked.status("GET", "/v1/about") == 200
+    (line,) = asked.lines
+    assert (line["time"], line["ms"], line["method"], line["route"]) == (1234567.891, 12.35, "GET", "none")
+    assert len(bytes.fromhex(line["request"])) == 8
+
+
+def test_rates_of_ten_thousand_are_kept(slowly: None) -> None:
+    asked = Asked(rate=0.5)
+    asked.status(client=("first", 1))
+    asked.guard._buckets |= {str(number): Bucket(1, 1) for number in range(9_999)}
+    asked.status(client=("one more", 1))
+    assert asked.status(client=("first", 1)) == 429
+    assert asked.status(client=("too many", 1)) == 200
+    assert list(asked.guard._buckets) == ["too many"], "nobody can fill the memory"

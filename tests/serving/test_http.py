@@ -345,6 +345,41 @@ class TestPeople:
         assert client.get("/v1/users", params={"prefix": "me/"}).json() == ["me/ü ../x"]
         assert len(listed(client, "me/ü ../x")) == 20
 
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [("GET", "user"), ("DELETE", "users"), ("GET", "export"), ("GET", "profile"), ("POST", "profile"),
+         ("POST", "profile/undo"), ("POST", "visuals")],
+    )  # fmt: skip
+    def test_of_somebody_who_is_not_there_nothing_is_shown_or_changed(self, client, method, path) -> None:
+        asked = {"user_id": "nope", **{"profile": {"edits": ["add x"]}, "visuals": {"item_id": "i1"}}.get(path, {})}
+        sent = {"json": asked} if method == "POST" else {"params": {"user_id": "nope"}}
+        error = fault(client.request(method, f"/v1/{path}", **sent), 404)
+        assert (error["thing"], error["cause"]) == ("user 'nope'", "there is nobody of that id")
+
+    def test_visuals_are_of_items_there_are(self, client) -> None:
+        error = fault(client.post("/v1/visuals", json={"user_id": "u1", "item_id": "nope"}), 404)
+        assert error["thing"] == "item 'nope'"
+
+    def test_what_is_offered_is_what_was_handed_in(self, world, tmp_path) -> None:
+        class Finding:
+            def words(self, text, by, k):
+                return [{"item_id": "i7", "title": f"{text} {by} {k}", "attributes": [], "fresh": False}]
+
+        app = create_app(world.service(tmp_path / "s.sqlite"), Offers(finder=Finding()), log=lambda line: None)
+        with TestClient(app, base_url="http://localhost") as client:
+            found = client.get("/v1/search", params={"q": "red", "by": "text", "k": 3}).json()
+            assert [(one["item_id"], one["title"]) for one in found] == [("i7", "red text 3")]
+            assert fault(client.get("/v1/picture", params={"item_id": "i1"}), 501)["cause"].endswith("no pictures")
+
+    @pytest.mark.parametrize(
+        ("letter", "status"),
+        [(0x1F, 422), (0x20, 201), (0x7E, 201), (0x7F, 422), (0x80, 201), (0xD7FF, 201), (0xD800, 422), (0xDFFF, 422),
+         (0xE000, 201), (0x1F600, 201)],
+    )  # fmt: skip
+    def test_ids_are_of_whole_letters_and_none_that_controls(self, client, letter, status) -> None:
+        answer = client.post("/v1/users", content=json.dumps({"user_id": f"a{chr(letter)}b"}), headers=JSON)
+        assert answer.status_code == status, answer.text
+
 
 class TestItems:
     def test_a_new_item_is_recommended_at_once_and_goes_again(self, client) -> None:
