@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -187,6 +188,23 @@ def test_the_documentation_says_of_what_kind_everything_is() -> None:
         assert words in text
 
 
+def test_the_documentation_says_what_a_body_needs() -> None:
+    fields = {"user_id": {"type": "string", "description": "Whose."}, "k": {"type": "integer"}}
+    schemas = {"Body": {"properties": fields, "required": ["user_id"]}, "Free": {"properties": {"note": {}}}}
+    body = lambda name: {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}  # noqa: E731
+    methods = {
+        "post": {"summary": "Say", "description": "At length.", "requestBody": body("Body")},
+        "put": {"summary": "Note", "requestBody": body("Free")},
+        "get": {"parameters": [{"name": "q", "required": True, "schema": {"type": "string"}}, {"name": "by"}]},
+    }
+    about = {"info": {"title": "T", "version": "7.1"}, "paths": {"/v1/x": methods}, "components": {"schemas": schemas}}
+    text = " ".join(re.sub(r"<[^>]+>", " ", documentation(about)).split())
+    for words in ("POST /v1/x At length.", "user_id string, required Whose.", "k integer", "PUT /v1/x Note", "note any",
+                  "GET /v1/x", "q string, required", "by any", "7.1"):  # fmt: skip
+        assert words in text
+    assert text.count("required") == 2
+
+
 # -- variants -------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +264,37 @@ def test_a_share_of_nothing_answers_nobody_and_somebody_unknown_gets_the_current
     models.divide({"floor": 1.0})
     assert {models.of(f"u{number}").name for number in range(200)} == {"floor"}
     assert models.of(None).name == "ease"
+
+
+def test_twenty_steps_can_be_taken_back(models: Models) -> None:
+    for step in range(25):
+        models.activate("floor" if step % 2 == 0 else "ease")
+    assert len(models.now.before) == 20
+    assert [models.roll_back() for _ in range(20)] == ["ease", "floor"] * 10
+
+
+def test_what_answers_cannot_be_taken_out(models: Models) -> None:
+    with pytest.raises(ConfigError, match="it answers"):
+        models.remove("ease")
+    models.set_shadow("floor")
+    with pytest.raises(ConfigError, match="it answers"):
+        models.remove("floor")
+    models.set_shadow("")
+    models.divide({"floor": 0.0, "ease": 1.0})
+    with pytest.raises(ConfigError, match="it answers"):
+        models.remove("floor")
+    models.divide({})
+    models.remove("floor")
+    assert list(models.now.engines) == ["ease"]
+
+
+def test_users_are_divided_by_their_shares(models: Models) -> None:
+    models.add("third", "popularity")
+    models.divide({"floor": 0.2, "ease": 0.5, "third": 0.3})
+    given = Counter(models.of(f"u{number}").name for number in range(4000))
+    assert {name: given[name] / 4000 for name in given} == pytest.approx(
+        {"floor": 0.2, "ease": 0.5, "third": 0.3}, abs=0.03
+    )
 
 
 # -- what is offered ------------------------------------------------------------------------------------------------

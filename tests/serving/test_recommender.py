@@ -391,3 +391,12 @@ def test_more_is_asked_for_than_there_are_items(ease: Recommender, world) -> Non
 def test_who_has_taken_one_thing_was_trained(world) -> None:
     split = split_of([(0, 1, TRAIN, 0), (1, 2, TRAIN, 0), (1, 3, TRAIN, 0), (2, 1, TEST, 0)], 3, 4, "given")
     assert Recommender(split.dataset, Fixed(), split.train).trained.tolist() == [True, True, False]
+
+
+def test_a_history_is_a_users_own_or_what_somebody_new_likes(world) -> None:
+    catalogue = Catalogue(world.dataset)
+    assert catalogue.history("u3", (), world.train).tolist() == world.train.histories[3].tolist()
+    assert catalogue.history("u0", (), world.train).tolist() == world.train.histories[0].tolist()
+    assert catalogue.history(None, ["i7", "Title 2"], world.train).tolist() == [7, 2]
+    with pytest.raises(DataError, match="user 'nobody': not in the data set"):
+        catalogue.history("nobody", (), world.train)
