@@ -148,7 +148,7 @@ def test_who_is_refused_hears_how_long_to_wait(monkeypatch: pytest.MonkeyPatch, 
 def test_a_server_that_is_full_asks_for_a_second() -> None:
     asked = Asked(at_once=0)
     assert asked.status("GET", "/v1/about") == 503
-    assert asked.head[b"retry-after"] == b"2"
+    assert asked.head[b"retry-after"] == b"1"
     assert asked.status("GET", "/health/live") == 200
     assert b"retry-after" not in asked.head
 
