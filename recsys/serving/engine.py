@@ -77,10 +77,10 @@ class Engine(Ranking):
         """Return the items that somebody who took nothing but ``item`` is given, with their scores."""
         history = np.array([item]) if item < len(self.dataset.items) else fresh.stand_ins(item)
         scores = self.scores([Person(history, np.array([item]))], fresh)
-        scores[0, [item, *fresh.closed]] = scores.min()
-        found, values = top_k(scores, min(k + 1, scores.shape[1]), name=self.name)
-        pairs = zip(found[0].tolist(), values[0].tolist(), strict=True)
-        return [(one, value) for one, value in pairs if one not in (-1, item)][:k]
+        banned = np.zeros(scores.shape[1], dtype=bool)
+        banned[[item, *fresh.closed]] = True
+        found, values = top_k(scores, min(k, len(banned)), banned=banned, name=self.name)
+        return [(one, value) for one, value in zip(found[0].tolist(), values[0].tolist(), strict=True) if one >= 0]
 
     def _lines(
         self, items: np.ndarray, values: np.ndarray, why: Sequence[tuple[Reason, ...]], fresh: FreshItems

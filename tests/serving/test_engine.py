@@ -195,3 +195,20 @@ def test_only_what_is_allowed_is_shown(ease: Engine, world) -> None:
     allowed[[2, 3, 40]] = True
     ids = {line.item_id for line in ease.answer([Wish(person(world, 1), k=20, allowed=allowed)], nothing(world))[0]}
     assert ids == {"i2", "i3", "i40"} - {f"i{item}" for item in world.train.histories[1]}
+
+
+def test_similar_to_any_item_are_all_others_also_where_scores_are_equal(ease: Engine, world) -> None:
+    others = world.train.n_items - 1
+    for item in range(world.train.n_items):
+        assert len(ease.similar(item, others, nothing(world))) == others
+
+
+def test_similar_to_a_new_item_is_what_its_likes_are_similar_to(ease: Engine, world) -> None:
+    n, likes = world.train.n_items, np.array([9, 13])
+    near = FreshItem("near", "Near", (), likes, np.array([0.5, 0.5], np.float32))
+    fresh = FreshItems(n, [near, replace(near, item_id="gone", gone=True), replace(near, item_id="twin")])
+    found = dict(ease.similar(n, n + 9, fresh))
+    assert set(found) == {*range(n), n + 2}, "neither itself nor what is gone"
+    scores = ease.ranker.weights[likes].sum(axis=0)
+    assert found[n + 2] == pytest.approx(scores[likes].mean(), rel=1e-4)
+    assert found[1] == pytest.approx(scores[1], rel=1e-4)

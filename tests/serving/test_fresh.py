@@ -7,6 +7,8 @@ import pytest
 
 from recsys.core.values import ItemFeatures
 from recsys.serving.fresh import FreshItem, FreshItems, Neighbourhood
+from recsys.serving.list_reasons import edit_shares, new_reason
+from recsys.serving.person import Steering
 
 NAN = [np.nan, np.nan]  # no text, no picture
 TEXT = np.array([[3, 1], [1, 2], [0, 1], [0, 0], NAN], np.float32)
@@ -93,3 +95,37 @@ def test_items_keep_their_numbers_when_others_go_and_come() -> None:
     back = fresh.updated([*items, FreshItem("d", "d")])
     assert back.place == {"a": 4, "b": 5, "c": 6, "d": 7}
     assert len(back) == 4
+
+
+def test_of_an_item_of_which_nothing_is_known_edits_have_no_share() -> None:
+    known = FreshItem("a", "A", (), np.array([0, 2]), np.array([0.75, 0.25], np.float32))
+    fresh = FreshItems(3, [known, FreshItem("b", "B")])
+    steering = Steering(np.array([2, 0, 0], np.float32))
+    ranker, edits = edit_shares(steering, np.array([0, 1, 3, 4]), np.array([4.0, 1.0, 3.0, 0.5]), fresh, 1.0)
+    assert ranker.tolist() == [0.5, 1.0, 0.5, 1.0]
+    assert edits.tolist() == [0.5, 0.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("near", "stretch", "said"),
+    [
+        ([], 2.0, "new; nothing is known of it, so it comes last"),
+        ([2], 1.0, "new; reads or looks like T2, and is scored as its like"),
+        (
+            [2, 0, 1],
+            1.25,
+            "new; reads or looks like T2 and T0, and is scored as its like, 1.25 times as far from the mean",
+        ),
+    ],
+)
+def test_a_new_item_says_what_it_is_scored_by(near: list[int], stretch: float, said: str) -> None:
+    reason = new_reason(FreshItem("a", "A", (), np.array(near, np.int64)), stretch, "T{}".format)
+    assert (reason.text, reason.kind, reason.share) == (said, "new", None)
+
+
+def test_a_liked_new_item_counts_as_its_three_nearest() -> None:
+    new = FreshItem("a", "A", (), np.array([7, 3, 5, 1]), np.full(4, 0.25, np.float32))
+    fresh = FreshItems(9, [FreshItem("b", "B"), new])
+    assert fresh.stand_ins(10).tolist() == [7, 3, 5]
+    assert fresh.unplaced.tolist() == [9]
+    assert fresh.mixed(np.eye(9, dtype=np.float32))[1].tolist() == [0, 0.25, 0, 0.25, 0, 0.25, 0, 0.25, 0]

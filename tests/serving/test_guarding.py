@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -147,7 +148,7 @@ def test_who_is_refused_hears_how_long_to_wait(monkeypatch: pytest.MonkeyPatch, 
 def test_a_server_that_is_full_asks_for_a_second() -> None:
     asked = Asked(at_once=0)
     assert asked.status("GET", "/v1/about") == 503
-    assert asked.head[b"retry-after"] == b"2"
+    assert asked.head[b"retry-after"] == b"1"
     assert asked.status("GET", "/health/live") == 200
     assert b"retry-after" not in asked.head
 
@@ -188,6 +189,23 @@ def test_the_documentation_says_of_what_kind_everything_is() -> None:
         assert words in text
     assert text.count("required") == 1
     assert all(f"({name})" in text for name in kinds)
+
+
+def test_the_documentation_says_what_a_body_needs() -> None:
+    fields = {"user_id": {"type": "string", "description": "Whose."}, "k": {"type": "integer"}}
+    schemas = {"Body": {"properties": fields, "required": ["user_id"]}, "Free": {"properties": {"note": {}}}}
+    body = lambda name: {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}  # noqa: E731
+    methods = {
+        "post": {"summary": "Say", "description": "At length.", "requestBody": body("Body")},
+        "put": {"summary": "Note", "requestBody": body("Free")},
+        "get": {"parameters": [{"name": "q", "required": True, "schema": {"type": "string"}}, {"name": "by"}]},
+    }
+    about = {"info": {"title": "T", "version": "7.1"}, "paths": {"/v1/x": methods}, "components": {"schemas": schemas}}
+    text = " ".join(re.sub(r"<[^>]+>", " ", documentation(about)).split())
+    for words in ("POST /v1/x At length.", "user_id string, required Whose.", "k integer", "PUT /v1/x Note", "note any",
+                  "GET /v1/x", "q string, required", "by any", "7.1"):  # fmt: skip
+        assert words in text
+    assert text.count("required") == 2
 
 
 # -- variants -------------------------------------------------------------------------------------------------------
@@ -251,6 +269,37 @@ def test_a_share_of_nothing_answers_nobody_and_somebody_unknown_gets_the_current
     assert models.of(None).name == "ease"
 
 
+def test_twenty_steps_can_be_taken_back(models: Models) -> None:
+    for step in range(25):
+        models.activate("floor" if step % 2 == 0 else "ease")
+    assert len(models.now.before) == 20
+    assert [models.roll_back() for _ in range(20)] == ["ease", "floor"] * 10
+
+
+def test_what_answers_cannot_be_taken_out(models: Models) -> None:
+    with pytest.raises(ConfigError, match="it answers"):
+        models.remove("ease")
+    models.set_shadow("floor")
+    with pytest.raises(ConfigError, match="it answers"):
+        models.remove("floor")
+    models.set_shadow("")
+    models.divide({"floor": 0.0, "ease": 1.0})
+    with pytest.raises(ConfigError, match="it answers"):
+        models.remove("floor")
+    models.divide({})
+    models.remove("floor")
+    assert list(models.now.engines) == ["ease"]
+
+
+def test_users_are_divided_by_their_shares(models: Models) -> None:
+    models.add("third", "popularity")
+    models.divide({"floor": 0.2, "ease": 0.5, "third": 0.3})
+    given = Counter(models.of(f"u{number}").name for number in range(4000))
+    assert {name: given[name] / 4000 for name in given} == pytest.approx(
+        {"floor": 0.2, "ease": 0.5, "third": 0.3}, abs=0.03
+    )
+
+
 # -- what is offered ------------------------------------------------------------------------------------------------
 
 
@@ -303,3 +352,65 @@ def test_numbers_are_offered_as_a_range_and_words_by_how_many_have_them(world: W
     assert told["mood"]["values"] == [{"value": "dark", "items": 2}]
     both = {one["kind"]: one for one in shop.facets(2)}
     assert [one["value"] for one in both["mood"]["values"]] == ["dark", "light"]
+
+
+@pytest.mark.parametrize(("conditions", "new"), [
+    (("genre:G1", "genre:Newest"), [0]),  # one of the two
+    (("genre:Newest", "mood:dark"), [0]),
+    (("genre:G1", "!genre:Newest"), []),  # what is forbidden is not what is asked for
+    (("genre:G1",), []),
+    (("!genre:G1", "mood:dark"), [0, 1]),
+    (("!genre:Newest",), [1]),
+    (("year>=1900", "mood:dark"), []),
+    (("!year>=1900", "mood:dark"), [0, 1]),
+])  # fmt: skip
+def test_a_condition_may_be_about_new_items_alone_or_about_none_of_them(
+    world: World, conditions: tuple, new: list
+) -> None:
+    shop = offered(world, FreshItem("a", "A", ("genre:Newest", "mood:dark")), FreshItem("b", "B", ("mood:dark",)))
+    mask = shop.mask(conditions, (), ())
+    assert (np.flatnonzero(mask[-2:]).tolist(), len(mask)) == (new, world.split.train.n_items + 2)
+    asked = [one for one in conditions if not one.endswith(("Newest", "dark"))]
+    old = Catalogue(world.split.dataset).allowed(asked)
+    only_new = "mood:dark" in conditions or conditions == ("genre:Newest",)
+    assert mask[:-2].tolist() == (old & (not only_new)).tolist(), "of trained items as if there were no new ones"
+
+
+# -- what is said of refusals ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wait", "said"), [(0.0, None), (0.02, b"1"), (1.0, b"1"), (1.01, b"2"), (2.0, b"2"), (2.6, b"3")]
+)
+def test_whole_seconds_to_wait_are_enough_and_no_more(wait: float, said: bytes | None) -> None:
+    sent: list[dict] = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    asyncio.run(room._refuse(send, 429, "rate", "cause", "remedy", wait))
+    head = dict(sent[0]["headers"])
+    assert head.get(b"retry-after") == said
+    assert int(head[b"content-length"]) == len(sent[1]["body"])
+    assert b"www-authenticate" not in head
+
+
+def test_a_line_of_the_log_has_milliseconds_in_hundredths(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([5.0, 5.0123456])
+    times = SimpleNamespace(perf_counter=lambda: next(clock), time=lambda: 1234567.89123)
+    monkeypatch.setattr(room, "time", times)
+    asked = Asked()
+    assert asked.status("GET", "/v1/about") == 200
+    (line,) = asked.lines
+    assert (line["time"], line["ms"], line["method"], line["route"]) == (1234567.891, 12.35, "GET", "none")
+    assert len(bytes.fromhex(line["request"])) == 8
+
+
+def test_rates_of_ten_thousand_are_kept(slowly: None) -> None:
+    asked = Asked(rate=0.5)
+    asked.status(client=("first", 1))
+    asked.guard._buckets |= {str(number): Bucket(1, 1) for number in range(9_999)}
+    asked.status(client=("one more", 1))
+    assert asked.status(client=("first", 1)) == 429
+    assert asked.status(client=("too many", 1)) == 200
+    assert list(asked.guard._buckets) == ["too many"], "nobody can fill the memory"

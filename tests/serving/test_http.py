@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import json
@@ -14,13 +15,14 @@ import pytest
 from fastapi.testclient import TestClient
 from served import World
 
-from recsys.core.errors import EncoderError
+from recsys.core.errors import ArtifactError, EncoderError
 from recsys.core.values import Vocabulary
 from recsys.serving.catalogue import Catalogue
 from recsys.serving.http.app import create_app
 from recsys.serving.http.context import WAITING, Offers, context
 from recsys.serving.http.guard import Bucket, Limits
 from recsys.serving.people import UnknownItemError
+from recsys.serving.service import Wanted
 from recsys.serving.state.store import NewItem
 
 from waiting import LONG, wait_until
@@ -227,6 +229,15 @@ class TestFeedback:
         assert fourth in listed(client, k=48)
         fault(client.delete("/v1/feedback", params={"user_id": "u1", "number": number}), 404)
 
+    def test_feedback_is_counted_by_model_and_kind_and_models_there_are_not_as_none(self, client) -> None:
+        for item, model, kind in (("i2", "ease", "like"), ("i3", "ease", "like"), ("i6", "made up", "click")):
+            body = {"user_id": "u1", "item_id": item, "kind": kind, "model": model}
+            assert client.post("/v1/feedback", json=body).status_code == 201
+        page = client.get("/metrics").text
+        assert 'recsys_feedback_total{kind="like",model="ease"} 2.0' in page
+        assert 'recsys_feedback_total{kind="click",model=""} 1.0' in page
+        assert "made up" not in page
+
     def test_the_same_key_counts_once_and_must_mean_the_same(self, client) -> None:
         body = {"user_id": "u1", "item_id": "i2", "kind": "like", "key": "k1"}
         one, two = client.post("/v1/feedback", json=body).json(), client.post("/v1/feedback", json=body).json()
@@ -318,7 +329,9 @@ class TestPeople:
     def test_a_user_leaves_and_nothing_is_left(self, client, world, tmp_path) -> None:
         client.post("/v1/feedback", json={"user_id": "u1", "item_id": "i2", "kind": "like"})
         assert len(client.get("/v1/export", params={"user_id": "u1"}).json()["taken"]) > 5
-        assert client.delete("/v1/users", params={"user_id": "u1"}).json()["erased"]["events"] == 1
+        assert client.delete("/v1/users", params={"user_id": "u1"}).json() == {
+            "erased": {"profile_versions": 0, "events": 1}
+        }
         fault(client.get("/v1/recommendations", params={"user_id": "u1"}), 404)
         assert "u1" not in client.get("/v1/users", params={"prefix": "u1"}).json()
         for file in tmp_path.iterdir():
@@ -345,6 +358,41 @@ class TestPeople:
         fault(client.post("/v1/users", json={"user_id": "u1"}), 409)
         assert client.get("/v1/users", params={"prefix": "me/"}).json() == ["me/ü ../x"]
         assert len(listed(client, "me/ü ../x")) == 20
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [("GET", "user"), ("DELETE", "users"), ("GET", "export"), ("GET", "profile"), ("POST", "profile"),
+         ("POST", "profile/undo"), ("POST", "visuals")],
+    )  # fmt: skip
+    def test_of_somebody_who_is_not_there_nothing_is_shown_or_changed(self, client, method, path) -> None:
+        asked = {"user_id": "nope", **{"profile": {"edits": ["add x"]}, "visuals": {"item_id": "i1"}}.get(path, {})}
+        sent = {"json": asked} if method == "POST" else {"params": {"user_id": "nope"}}
+        error = fault(client.request(method, f"/v1/{path}", **sent), 404)
+        assert (error["thing"], error["cause"]) == ("user 'nope'", "there is nobody of that id")
+
+    def test_visuals_are_of_items_there_are(self, client) -> None:
+        error = fault(client.post("/v1/visuals", json={"user_id": "u1", "item_id": "nope"}), 404)
+        assert error["thing"] == "item 'nope'"
+
+    def test_what_is_offered_is_what_was_handed_in(self, world, tmp_path) -> None:
+        class Finding:
+            def words(self, text, by, k):
+                return [{"item_id": "i7", "title": f"{text} {by} {k}", "attributes": [], "fresh": False}]
+
+        app = create_app(world.service(tmp_path / "s.sqlite"), Offers(finder=Finding()), log=lambda line: None)
+        with TestClient(app, base_url="http://localhost") as client:
+            found = client.get("/v1/search", params={"q": "red", "by": "text", "k": 3}).json()
+            assert [(one["item_id"], one["title"]) for one in found] == [("i7", "red text 3")]
+            assert fault(client.get("/v1/picture", params={"item_id": "i1"}), 501)["cause"].endswith("no pictures")
+
+    @pytest.mark.parametrize(
+        ("letter", "status"),
+        [(0x1F, 422), (0x20, 201), (0x7E, 201), (0x7F, 422), (0x80, 201), (0xD7FF, 201), (0xD800, 422), (0xDFFF, 422),
+         (0xE000, 201), (0x1F600, 201)],
+    )  # fmt: skip
+    def test_ids_are_of_whole_letters_and_none_that_controls(self, client, letter, status) -> None:
+        answer = client.post("/v1/users", content=json.dumps({"user_id": f"a{chr(letter)}b"}), headers=JSON)
+        assert answer.status_code == status, answer.text
 
 
 class TestItems:
@@ -528,6 +576,51 @@ class TestGuard:
         assert len(schema["paths"]) > 20
         assert all(path in page for path in schema["paths"])
         assert "<script" not in page
+
+
+def test_what_a_server_is_and_who_answers_is_told_whole(world, tmp_path) -> None:
+    service = world.service(tmp_path / "s.sqlite")
+    app = create_app(service, Offers(finder=object()), name="blocks", log=lambda line: None)
+    with TestClient(app, base_url="http://localhost") as client:
+        client.post("/v1/items", json={"item_id": "new", "title": "New", "text": "like 9"})
+        assert client.post("/v1/models", json={"name": "floor", "artifact": "popularity"}).status_code == 201
+        client.post("/v1/models/activate", json={"name": "floor"})
+        client.put("/v1/models/split", json={"split": {"ease": 0.25, "floor": 0.75}})
+        arranged = client.put("/v1/models/shadow", json={"name": "ease"}).json()
+        assert arranged == client.get("/v1/models").json() == {
+            "variants": {"ease": "ease", "floor": "popularity"}, "current": "floor", "before": ["ease"],
+            "split": {"ease": 0.25, "floor": 0.75}, "shadow": "ease", "feedback": {},
+        }  # fmt: skip
+        assert client.get("/v1/about").json() == {
+            "name": "blocks", "users": len(world.split.dataset.users), "items": 48, "new_items": 1, "model": "floor",
+            "key": "popularity", "keyed": False,
+            "offers": {"profiles": False, "finder": True, "drawer": False, "pictures": False},
+        }  # fmt: skip
+        client.delete("/v1/items", params={"item_id": "new"})
+        assert client.get("/v1/about").json()["new_items"] == 0
+
+
+def test_a_server_whose_state_cannot_be_reached_is_not_ready(client, monkeypatch) -> None:
+    def check() -> None:
+        raise ArtifactError("state", "cannot be reached", "Start it.")
+
+    monkeypatch.setattr(client.app.app.state.recsys.service.state, "check", check)
+    answer = client.get("/health/ready")
+    assert (answer.status_code, answer.json()) == (503, {"ready": False, "cause": "cannot be reached"})
+    assert client.get("/health/live").status_code == 200
+
+
+def test_lists_of_the_shadow_are_compared_item_by_item(world, tmp_path) -> None:
+    service = world.service(tmp_path / "s.sqlite")
+    service.models.add("floor", "popularity")
+    lists = {name: asyncio.run(service.recommend(Wanted("u1", k=8, model=name))) for name in ("ease", "floor")}
+    assert lists["ease"].shadowed is None
+    service.models.set_shadow("floor")
+    shared = {one.item_id for one in lists["ease"].lines} & {one.item_id for one in lists["floor"].lines}
+    assert asyncio.run(service.recommend(Wanted("u1", k=8))).shadowed == len(shared) / 8
+    assert asyncio.run(service.recommend(Wanted("u1", k=8, model="floor"))).shadowed is None, "itself"
+    assert asyncio.run(service.recommend(Wanted("u1", k=8, only=["i0"], never=["i0"]))).shadowed == 0
+    service.close()
 
 
 def test_a_full_queue_answers_503_and_says_when(world, tmp_path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from recsys.rankers.ials import IALS
 from recsys.rankers.lightgcn import LightGCN
 from recsys.serving.engine import Engine
 from recsys.serving.fresh import FreshItem, FreshItems
-from recsys.serving.index import ItemIndex, gated
+from recsys.serving.index import ItemIndex, _share, gated
 from recsys.serving.person import Person, Steering
 from recsys.serving.recommender import Recommender
 from recsys.serving.shortlist import Shortlist
@@ -146,3 +148,13 @@ def test_a_graph_is_made_once(world, ranker, tmp_path) -> None:
     mended = ItemIndex(ranker.item_vectors(), path)
     assert np.array_equal(np.sort(first.search(queries, 4)), np.sort(mended.search(queries, 4)))
     assert np.array_equal(np.sort(first.search(queries, 4)), np.sort(again.search(queries, 4)))
+
+
+def test_what_is_as_good_as_the_last_of_the_exact_list_counts_as_found() -> None:
+    index = SimpleNamespace(vectors=np.array([[1, 0], [1, 0], [0, 1], [0.5, 0]], np.float32))
+    queries, exact = np.array([[1, 0], [0, 0]], np.float32), np.array([[1, 1], [0, 0]], np.float32)
+    for found, share in (
+        ([[0, 1], [0, 2]], 1.0), ([[0, 3], [3, 1]], 0.75), ([[2, 3], [0, 1]], 0.5), ([[1, -1], [-1, -1]], 0.25),
+    ):  # fmt: skip
+        index.search = lambda asked, k, found=found: np.array(found)
+        assert _share(index, queries, exact) == share, "of scores of nothing but 0 all are as good"

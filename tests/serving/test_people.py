@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from served import World
 
 from recsys.serving.accounts import Accounts
 from recsys.serving.fresh import FreshItems, Neighbourhood
-from recsys.serving.people import People, UnknownUserError, verdicts
+from recsys.serving.people import People, UnknownItemError, UnknownUserError, verdicts
+from recsys.serving.person import Steering
 from recsys.serving.state import make_state
 from recsys.serving.state.store import Event
 
@@ -176,3 +178,91 @@ def test_users_are_found_by_their_beginning_though_some_were_erased(world: World
     people.state.add_user("u1new")
     assert accounts.users("u1", 3) == ["u1new", *first[2:4]]
     assert accounts.users("u1", 1) == ["u1new"]
+
+
+def accounts_of(people: People) -> Accounts:
+    card = lambda number: people.dataset.items[number]  # noqa: E731
+    return Accounts(people, people.state, SimpleNamespace(card=card))
+
+
+def test_what_is_known_is_told_the_newest_first_and_no_more_than_asked_for(world: World, people: People) -> None:
+    taken = [f"i{item}" for item in world.split.train.histories[0]]
+    disliked = world.unseen(1)[:2]
+    for item, kind in (
+        (taken[0], "like"),
+        (disliked[0], "dislike"),
+        ("no longer there", "like"),
+        (disliked[1], "dislike"),
+    ):
+        say(people, "u0", item, kind)
+    said = [event.item_id for event in people.state.events("u0")]
+    told = accounts_of(people).told("u0", 3)
+    assert told["user_id"] == "u0"
+    assert [event.item_id for event in told["events"]] == said[:0:-1]
+    assert told["n_taken"] == len(taken) + 1
+    assert told["taken"] == [taken[0], taken[-1]], "of three, one is no longer there"
+    assert told["disliked"] == disliked[::-1]
+    assert accounts_of(people).export("u0")["taken"] == [*taken[1:], taken[0], "no longer there"]
+
+
+def test_who_leaves_is_gone_everywhere_and_counted(world: World, people: People) -> None:
+    accounts, gone = accounts_of(people), []
+    accounts.on_erase, accounts.elsewhere = gone.append, lambda user_id: 4
+    say(people, "u0", "i1", "like")
+    say(people, "u0", "i2", "like")
+    people.state.add_user("new")
+    people.of("new"), people.of("u0")
+    assert (accounts.erase("u0"), accounts.erase("new")) == (6, 4)
+    assert gone == ["u0"], "the data never had the other"
+    for user in ("u0", "new"):
+        assert not people.exists(user)
+        with pytest.raises(UnknownUserError):
+            people.of(user)
+    assert people.exists("u1")
+    assert People(people.dataset, people.known, people.state).row("u0") == -1, "also after a restart"
+
+
+class Wanting:
+    def steering(self, user_id: str, hidden: Sequence[str] = ()) -> Steering:
+        return Steering(np.full(3, len(hidden), np.float32), labels=(user_id, *hidden))
+
+
+def test_edits_are_asked_for_with_what_is_taken_as_hidden(world: World, people: People) -> None:
+    people.steers = Wanting()
+    taken = f"i{world.split.train.histories[0][0]}"
+    assert people.of("u0").steering.labels == ("u0",)
+    would = people.hiding("u0", taken)
+    assert would.steering.labels == ("u0", taken)
+    assert would.changed
+    assert int(taken[1:]) in would.seen
+    assert not people.of("u0").changed, "it only would be"
+
+
+def test_servers_of_one_state_keep_nobody_and_look_for_unknown_items(world: World, people: People) -> None:
+    other, met = People(people.dataset, people.known, people.state, shared=True), []
+    other.on_unknown = lambda: met.append(1)
+    other.of("u0")
+    assert other.kept("u0") is None
+    assert not met
+    say(people, "u0", world.unseen(0)[0], "like")
+    assert other.of("u0").changed
+    assert not met
+    say(people, "u0", "another server has it", "like")
+    other.of("u0")
+    people.of("u0")
+    assert met == [1]
+    people.leave_out("u0", 0)
+    people.state.erase("u0")
+    assert other.row("u0") == 0, "as far as is known there"
+    with pytest.raises(UnknownUserError):
+        other.of("u0")
+    assert other.row("u0") == -1
+
+
+def test_a_session_knows_only_what_it_says(people: People) -> None:
+    person = people.session(["i8", "i4", "i8"])
+    assert (person.history.tolist(), person.seen.tolist(), person.row) == ([8, 4, 8], [4, 8], -1)
+    assert person.sources.tolist() == [8, 4, 8]
+    with pytest.raises(UnknownItemError, match="'i48'"):
+        people.session(["i8", "i48"])
+    assert (people.item("i0"), people.number("i0"), people.number("i48")) == (0, 0, None)

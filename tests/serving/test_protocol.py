@@ -104,13 +104,12 @@ class TestConnections:
         async def busy() -> None:
             held.set()
             free.wait(LONG)  # meanwhile the system accepts, and the server does not
+            await server.shutdown()  # in the same step of the loop: it has not looked at its doors since
 
-        loop = server.servers[0].get_loop()
-        asyncio.run_coroutine_threadsafe(busy(), loop)
+        asyncio.run_coroutine_threadsafe(busy(), server.servers[0].get_loop())
         assert held.wait(LONG)
         with socket.create_connection(("127.0.0.1", port), timeout=LONG) as there:
             there.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            asyncio.run_coroutine_threadsafe(server.shutdown(), loop)  # the next thing that the loop does
             free.set()
             found = b""
             while more := there.recv(1000):

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from serving.served import World
 
 from recsys.core.runtime import Run
-from recsys.core.values import ItemFeatures, Split
+from recsys.core.values import ItemFeatures, Query, Split
 from recsys.evaluation.evaluator import EvaluationSettings, make_validator
 from recsys.evaluation.topk import places, top_k
 from recsys.rankers.store import make_ranker
@@ -395,3 +395,26 @@ def test_hiding_what_the_history_holds_changes_it(served: World, tmp_path) -> No
         assert one.changed, "a trained vector no longer says what is known"
         assert one.history.tolist() == before.history[1:].tolist()
         assert one.seen.tolist() == before.seen.tolist()
+
+
+@pytest.mark.parametrize(("whole", "said"), [
+    (True, ["because of Title 4 (1994) (75%)", "because of Title 3 (1993) (25%)"]),
+    (False, ["goes with Title 4 (1994)", "goes with Title 3 (1993)"]),
+])  # fmt: skip
+def test_only_what_speaks_for_an_item_is_named(world: Split, whole: bool, said: list[str]) -> None:
+    class Explaining:
+        """Of a history of four, the first says nothing and the second speaks against."""
+
+        def score(self, query):
+            return np.ones((len(query), world.train.n_items), np.float32)
+
+        def contributions(self, query, item_idx):
+            return np.array([0, -2, 1, 3], np.float32)
+
+        def adds_up(self, query):
+            return whole
+
+    model = Recommender(world.dataset, Explaining(), world.train)
+    found = model.reasons(Query.of_histories([[1, 2, 3, 4]], world.train.n_items), 9)
+    assert [one.text for one in found] == said
+    assert [one.item_id for one in found] == ["i4", "i3"]

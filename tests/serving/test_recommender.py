@@ -360,3 +360,43 @@ def test_bad_requests_say_what_to_do(ease: Recommender, arguments, said: str) ->
     with pytest.raises(DataError) as caught:
         ease.recommend(**arguments)
     assert said in str(caught.value)
+
+
+def test_a_misspelt_title_is_answered_with_the_three_nearest(ease: Recommender) -> None:
+    with pytest.raises(DataError) as caught:
+        ease.recommend(history=["Titel 1"])
+    assert caught.value.remedy.count("; ") == 2
+
+
+def test_best_is_what_recommend_lists_for_each(ease: Recommender, world, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recommender, "SCORES", 1)  # sixteen people at a time
+    users = np.arange(world.train.n_users)[::-1]
+    items, values = ease.best(users, 45, "!genre:G2")
+    for user, row, scores in zip(users, items, values, strict=True):
+        lines = ease.recommend(f"u{user}", k=45, filter="!genre:G2", reasons=False)
+        assert [f"i{item}" for item in row if item >= 0] == [one.item_id for one in lines]
+        assert scores[: len(lines)].tolist() == [one.score for one in lines]
+        assert (row[len(lines) :] == -1).all()
+        assert (scores[len(lines) :] == -np.inf).all()
+    assert ease.recommend([f"u{user}" for user in users], k=3) == [ease.recommend(f"u{user}", k=3) for user in users]
+
+
+def test_more_is_asked_for_than_there_are_items(ease: Recommender, world) -> None:
+    items, values = ease.best(np.array([0]), 60)
+    left = 48 - len(world.train.histories[0])
+    assert items.shape == values.shape == (1, 60)
+    assert (items[0] >= 0).tolist() == (values[0] > -np.inf).tolist() == [True] * left + [False] * (60 - left)
+
+
+def test_who_has_taken_one_thing_was_trained(world) -> None:
+    split = split_of([(0, 1, TRAIN, 0), (1, 2, TRAIN, 0), (1, 3, TRAIN, 0), (2, 1, TEST, 0)], 3, 4, "given")
+    assert Recommender(split.dataset, Fixed(), split.train).trained.tolist() == [True, True, False]
+
+
+def test_a_history_is_a_users_own_or_what_somebody_new_likes(world) -> None:
+    catalogue = Catalogue(world.dataset)
+    assert catalogue.history("u3", (), world.train).tolist() == world.train.histories[3].tolist()
+    assert catalogue.history("u0", (), world.train).tolist() == world.train.histories[0].tolist()
+    assert catalogue.history(None, ["i7", "Title 2"], world.train).tolist() == [7, 2]
+    with pytest.raises(DataError, match="user 'nobody': not in the data set"):
+        catalogue.history("nobody", (), world.train)

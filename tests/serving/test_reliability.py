@@ -126,7 +126,7 @@ class TestOddRequests:
         app = create_app(service, limits=Limits(at_once=0), log=lambda line: None)
         with TestClient(app, base_url="http://localhost") as client:
             answer = client.get("/v1/recommendations", params={"user_id": "u1"})
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
             assert int(answer.headers["content-length"]) == len(answer.content)
             assert client.get("/health/ready").status_code == 200
             assert app.open == 0

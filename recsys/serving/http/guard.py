@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import math
 import os
 import sys
 import time
@@ -203,7 +204,7 @@ async def _refuse(send: Any, status: int, thing: str, cause: str, remedy: str, w
     body = to_json({"error": {"thing": thing, "cause": cause, "remedy": remedy}})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if wait:
-        headers.append((b"retry-after", str(max(1, round(wait + 0.5))).encode()))
+        headers.append((b"retry-after", str(math.ceil(wait)).encode()))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
