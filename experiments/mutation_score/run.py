@@ -31,7 +31,12 @@ from coverage import CoverageData
 from mutants import Mutant, mutants
 
 ROOT = Path.cwd()
-ROOMS = {"data/reading": "recsys/data/reading", "evaluation": "recsys/evaluation", "serving": "recsys/serving"}
+ROOMS = {
+    "data/reading": "recsys/data/reading",
+    "evaluation": "recsys/evaluation",
+    "profiles": "recsys/profiles",
+    "serving": "recsys/serving",
+}
 DRAWINGS = {"ablation_plots", "dataplots", "plots", "svg", "tuneplots", "titlecard"}  # their numbers are looks
 CPU_SECONDS, WALL_SECONDS = 900, 3600  # of one mutant; what needs more hangs, and is not counted as killed
 
