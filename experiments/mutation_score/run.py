@@ -60,6 +60,8 @@ class Mutation:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         done = {json.loads(line)["mutant"] for line in self.out.read_text().splitlines()} if self.out.is_file() else {}
+        for file in {one.file for one in self.sample}:  # a plug-in is imported when it is used first: too late for us
+            importlib.import_module(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
         functions = defaultdict(list)
         for file in {mutant.file for mutant in self.sample}:  # what is imported later could not be replaced
             importlib.import_module(".".join(Path(file).with_suffix("").parts))
