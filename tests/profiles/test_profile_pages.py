@@ -318,6 +318,7 @@ def test_searches_are_the_words_of_interests_and_then_of_other_likes() -> None:
         ("(500) Days of Summer (2009)", "Days of Summer"),
         ("(Untitled)", "Untitled"),
         ("x" * 48, "x" * 48),
+        ("x" * 60, "x" * 47 + "…"),
         ("A series: " + "with a long name " * 4, "A series"),
         ("one two three four five six seven eight nine tens eleven", "one two three four five six seven eight nine…"),
         ("Say “yes” [twice]; ok", "Say yes twice ok"),
