@@ -284,6 +284,17 @@ def test_items_without_a_rating_are_left_out_of_the_means() -> None:
     assert found.places.tolist() == [0, 1, 2, 3]
 
 
+def test_what_others_rate_lower_is_expected_lower() -> None:
+    lenient = Contrasts.of_counts(KNOWN, np.full(200, 7), ContrastSettings())
+    lenient.leniency = np.where(np.arange(200) % 10 == 0, -0.02, 0.03)
+    taken = History.of(with_horror(4, 10), 200, None, [*STARS[True], *STARS[False]])
+    _, found = lenient.ratings(taken, lenient.holding(taken))
+    assert found.support.expected == pytest.approx(4.0 - 0.05)
+    lenient.leniency = -lenient.leniency  # rated higher by others: nothing is taken off
+    _, found = lenient.ratings(taken, lenient.holding(taken))
+    assert found.support.expected == 4.0
+
+
 def test_praise_adds_half_of_its_weight_of_what_is_left() -> None:
     share, rated = (Contrast(1, "like", None, weight, 0.5, np.arange(3)) for weight in (0.6, 0.5))
     assert _praised(share, None) is share
