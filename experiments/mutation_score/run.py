@@ -31,7 +31,12 @@ from coverage import CoverageData
 from mutants import Mutant, mutants
 
 ROOT = Path.cwd()
-ROOMS = {"data/reading": "recsys/data/reading", "evaluation": "recsys/evaluation", "serving": "recsys/serving"}
+ROOMS = {
+    "data/reading": "recsys/data/reading",
+    "evaluation": "recsys/evaluation",
+    "profiles": "recsys/profiles",
+    "serving": "recsys/serving",
+}
 DRAWINGS = {"ablation_plots", "dataplots", "plots", "svg", "tuneplots", "titlecard"}  # their numbers are looks
 CPU_SECONDS, WALL_SECONDS = 900, 3600  # of one mutant; what needs more hangs, and is not counted as killed
 
@@ -55,6 +60,8 @@ class Mutation:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         done = {json.loads(line)["mutant"] for line in self.out.read_text().splitlines()} if self.out.is_file() else {}
+        for file in {one.file for one in self.sample}:  # a plug-in is imported when it is used first: too late for us
+            importlib.import_module(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
         functions = defaultdict(list)
         for file in {mutant.file for mutant in self.sample}:  # what is imported later could not be replaced
             importlib.import_module(".".join(Path(file).with_suffix("").parts))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Collection
 from typing import Literal, get_args
@@ -86,7 +85,7 @@ def apply(profile: UserProfile, edit: Edit, names: Concepts | Names) -> UserProf
         DataError: no such statement, concept or attribute (the nearest is named), or a weight outside of 0 to 1.
     """
     names = names if isinstance(names, Names) else Names(names)
-    if edit.weight is not None and not (math.isfinite(edit.weight) and 0 <= edit.weight <= 1):
+    if edit.weight is not None and not 0 <= edit.weight <= 1:
         raise DataError(f"edit {str(edit)!r}", f"the weight is {edit.weight:g}", "Give one from 0 (not at all) to 1.")
     if edit.action == "remove":
         return profile.without(_known(profile, edit).id)

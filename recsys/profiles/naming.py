@@ -34,7 +34,7 @@ def head(title: str) -> str:
 
 def of_different_series(titles: Sequence[str], most: int = 2) -> list[str]:
     """Return the first titles, no two of one series."""
-    return list({head(title): title for title in reversed(titles)}.values())[::-1][:most]
+    return [title for place, title in enumerate(titles) if head(title) not in map(head, titles[:place])][:most]
 
 
 def joined(parts: Sequence[str], last: str = "and") -> str:

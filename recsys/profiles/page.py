@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from recsys.core.amounts import amount
 from recsys.items.images import ImageFault, decode, read_bytes
 from recsys.profiles.schema import Statement, Support, UserProfile
+from recsys.profiles.telling import percent
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -103,10 +104,10 @@ def _bar(support: Support, uid: str) -> Markup:
     """Draw an interval as SVG: a tick where popularity, or the user's mean, lies, a dot for what was observed."""
     from markupsafe import Markup
 
-    percent = support.kind == "share"
-    top = min(1.0, 1.2 * max(support.high, support.expected)) if percent else max(5.0, support.high, support.expected)
+    share = support.kind == "share"
+    top = min(1.0, 1.2 * max(support.high, support.expected)) if share else max(5.0, support.high, support.expected)
     at = lambda value: f"{100 * min(max(value / max(top, 1e-9), 0), 1):.2f}%"  # noqa: E731
-    tell = (lambda value: f"{100 * value:.1f} %") if percent else (lambda value: f"{value:.2f}")
+    tell = (lambda value: f"{100 * value:.1f} %") if share else (lambda value: f"{value:.2f}")
     said = (
         f"observed {tell(support.observed)}, interval {tell(support.low)} to {tell(support.high)}, "
         f"expected {tell(support.expected)}"
@@ -134,7 +135,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "number": _number}
+    environment.filters |= {"percent": percent, "number": _number}
     return environment
 
 
@@ -142,11 +143,7 @@ def _printable(value: Any) -> Any:
     return UNPRINTABLE.sub("", value) if type(value) is str else value
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %" if value >= 0.0095 or not value else f"{100 * value:.1f} %"
-
-
 def _number(value: float, support: Support) -> str:
     if not math.isfinite(value):
         return "–"
-    return _percent(value) if support.kind == "share" else f"{value:.1f}"
+    return percent(value) if support.kind == "share" else f"{value:.1f}"

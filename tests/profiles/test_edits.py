@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 
 import numpy as np
 import polars as pl
@@ -15,8 +16,8 @@ from profiles.made import a_profile, concepts, profile, statement
 from recsys.core.errors import DataError
 from recsys.core.values import Dataset, Vocabulary
 from recsys.profiles.edit_names import Names, find_concept, near_concepts
-from recsys.profiles.edits import ACTIONS, STEP, Edit, apply, merge
-from recsys.profiles.matching import Matcher
+from recsys.profiles.edits import ACTIONS, LONGEST, STEP, Edit, apply, merge
+from recsys.profiles.matching import Matcher, singular
 from recsys.profiles.schema import Interest, Statement, UserProfile
 from recsys.serving.catalogue import Catalogue
 
@@ -310,3 +311,86 @@ def test_any_edits_leave_a_valid_profile(edits: list[tuple[str, str, float]]) ->
     assert len({one.concept for one in found.statements}) == len(found.statements)
     kept = [one for one in found.statements if one.locked or one.forbidden or one.modality == "user-stated"]
     assert list(merge(a_profile(), found).statements)[: len(kept)] == kept
+
+
+def test_edits_have_a_longest_and_weights_their_ends() -> None:
+    assert Edit.parse("add " + "x" * LONGEST).target == "x" * LONGEST
+    for weight in (0.0, 1.0):
+        found = apply(a_profile(), Edit(action="add", target="film noir", weight=weight), KNOWN)
+        assert of(found, "genre:Film-Noir").weight == weight
+    for weight in (-0.01, 1.01, math.nan, math.inf):
+        with pytest.raises(DataError, match="the weight is"):
+            apply(a_profile(), Edit(action="add", target="film noir", weight=weight), KNOWN)
+    with pytest.raises(DataError, match="has no weight"):
+        apply(a_profile(), Edit(action="reweight", target="genre:Drama"), KNOWN)
+    assert str(Edit(action="reweight", target="x", weight=0.50)) == "reweight x 0.5"
+
+
+@pytest.mark.parametrize(
+    ("texts", "weight", "polarity"),
+    [
+        (["raise genre:Drama"] * 3, 1.0, "like"), (["lower genre:Drama"] * 3, 0.0, "like"),
+        (["lower genre:Drama"] * 9, 1.0, "dislike"), (["reweight genre:Drama 0", "raise genre:Drama"], STEP, "like"),
+        (["forbid genre:Drama", *["lower genre:Drama"] * 4], STEP, "dislike"),
+    ],
+)  # fmt: skip
+def test_weights_stay_within_their_ends_and_what_is_forbidden_stays_so(texts, weight, polarity) -> None:
+    found = a_profile()
+    for text in texts:
+        found = after(text, found)
+    one = of(found, "genre:Drama")
+    assert (one.weight, one.polarity, one.forbidden) == (pytest.approx(weight), polarity, "forbid" in texts[0])
+    assert one.id == "s-genre:Drama"
+
+
+def test_what_was_said_and_forbidden_stays_when_it_is_allowed_if_it_counts() -> None:
+    found = after("forbid film noir", after("add film noir"))
+    assert of(after("allow genre:Film-Noir", found), "genre:Film-Noir").weight == 0.5
+    assert not of(after("allow genre:Film-Noir", found), "genre:Film-Noir").forbidden
+    turned = after("dislike drama", after("forbid drama"))
+    assert of(turned, "genre:Drama").forbidden
+
+
+def test_an_interest_moves_its_three_first_concepts() -> None:
+    keys = ("genre:Film-Noir", "genre:Horror", "genre:Drama", "said:x")
+    about = Interest(name="Dark", share=0.5, concepts=keys, examples=())
+    nameless = Interest(name="Empty", share=0.5, concepts=(), examples=())
+    found = after("lower DARK", profile(interests=[nameless, about]))
+    assert [one.concept for one in found.statements] == list(keys[:3])
+    assert {(one.polarity, one.weight) for one in found.statements} == {("dislike", STEP)}
+    assert of(after("add empty", profile(interests=[nameless])), "said:empty").weight == 0.5
+
+
+def test_what_a_person_changed_comes_first_when_built_anew() -> None:
+    kept = after("raise genre:Horror", after("add film noir"))
+    rebuilt = profile(statement("genre:New"), statement("genre:Horror", 0.9, polarity="dislike"))
+    assert [one.concept for one in merge(rebuilt, kept).statements] == ["genre:Horror", "genre:Film-Noir", "genre:New"]
+    forbidden = profile(statement("genre:Old", forbidden=True))
+    assert merge(rebuilt, forbidden).statements[0].concept == "genre:Old"
+    assert [one.concept for one in merge(rebuilt, profile(), ["s-genre:New"]).statements] == ["genre:Horror"]
+
+
+def test_names_that_come_nearest() -> None:
+    names = Names(KNOWN)
+    assert names.phrase("genre:Drama") == "dramas"
+    assert names.phrase("said:talking dogs") == "talking dogs"
+    assert names.phrase("brand: Acme") == "items of brand Acme"
+    assert names.near("mood:Drama")[0] == "genre:Drama"  # the same value
+    assert names.near("mood:") == []
+    assert names.near("Dramma") == ["genre:Drama"]
+    assert len(names.near("genre:X", n=2)) <= 2
+    assert (names.has_kind("genre"), names.has_kind("GENRE"), names.has_kind("gen")) == (True, True, False)
+    assert near_concepts("genre:Horor", KNOWN, 1) == ["genre:Horror"]
+    assert near_concepts("horror film", KNOWN)[0] == "genre:Horror"
+
+
+@pytest.mark.parametrize(
+    ("word", "single"),
+    [
+        ("stories", "story"), ("ties", "tie"), ("churches", "church"), ("dishes", "dish"), ("bosses", "boss"),
+        ("boxes", "box"), ("axes", "axe"), ("dogs", "dog"), ("gas", "gas"), ("bus", "bus"), ("this", "this"),
+        ("glass", "glass"), ("cats", "cat"),
+    ],
+)  # fmt: skip
+def test_words_are_compared_in_the_singular(word, single) -> None:
+    assert singular(word) == single

@@ -15,10 +15,14 @@ from recsys.core.config import make_settings
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.values import Interactions, ItemFeatures
 from recsys.profiles.builder import ProfileBuilder, ProfileSettings
-from recsys.profiles.concepts import ItemWorld
+from recsys.profiles.concepts import Concept, Concepts, ItemWorld, columns_of
+from recsys.profiles.contrast import Contrasts, ContrastSettings
 from recsys.profiles.history import History
-from recsys.profiles.interests import InterestSettings, divide
-from recsys.profiles.schema import UserProfile
+from recsys.profiles.interests import Group, InterestSettings, distinguishing, divide, named_apart
+from recsys.profiles.schema import Evidence, Interest, UserProfile
+from recsys.profiles.sources.attributes import Attributes, AttributesSettings
+from recsys.profiles.sources.pictures import _about, _named, _standing_out
+from recsys.profiles.sources.terms import Terms, TermsSettings, telling
 from recsys.profiles.space import unit_rows
 from recsys.profiles.verifying import verify
 
@@ -242,3 +246,144 @@ def test_the_builder_is_known_by_all_of_its_code() -> None:
         used = set(re.findall(r"from recsys\.profiles\.(\w+) import", text))
         waiting += sorted(used - found)
     assert {name for name in found if not name.startswith("sources/")} == set(builder_module.CODE)
+
+
+# -- where concepts come from --------------------------------------------------------------------------------
+
+
+def world_of(attributes=None, texts=None, n: int = 12, taken: list[tuple[int, int]] = ()) -> ItemWorld:
+    users, items = np.array([*taken], dtype=np.int32).reshape(-1, 2).T
+    columns = {"title": [None] * n, "text": texts or [None] * n, "attributes": attributes or [[]] * n}
+    types = {"title": pl.String, "text": pl.String, "attributes": pl.List(pl.String)}
+    return ItemWorld(pl.DataFrame(columns, types), ItemFeatures(), Interactions(users, items, 4, n))
+
+
+def told(found: Concepts) -> dict[str, tuple[str, str, list[int]]]:
+    return {one.key: (one.phrase, one.words, found.items(one.key).tolist()) for one in found.all}
+
+
+def test_attributes_are_named_as_people_do_and_must_be_neither_rare_nor_common() -> None:
+    rows = [["genre:Drama", "genre: Drama ", "genre:All"] for _ in range(3)] + [["genre:SF", "brand:Acme"]] * 2
+    rows += [["genre:Western", "brand:<b>", "genre:"], ["genre:Western"], None, ["genre:Rare"]] + [["genre:All"]] * 3
+    found = Attributes(AttributesSettings(least=2, most=0.5)).find(world_of(rows), run=QUIET)
+    assert told(found) == {
+        "genre:All": ("all", "all", [0, 1, 2, 9, 10, 11]), "genre:Drama": ("dramas", "drama", [0, 1, 2]),
+        "genre:SF": ("SF", "SF", [3, 4]), "genre:Western": ("westerns", "western", [5, 6]),
+        "brand:Acme": ("items of brand Acme", "Acme", [3, 4]),
+    }  # fmt: skip
+    assert "genre:All" not in told(Attributes(AttributesSettings(least=2, most=0.49)).find(world_of(rows), run=QUIET))
+
+
+@pytest.mark.parametrize(
+    ("values", "concepts"),
+    [
+        ([1979, 1980, 1989, 1990], {"n:1970s": [0, 4, 8], "n:1980s": [1, 2, 5, 6, 9, 10], "n:1990s": [3, 7, 11]}),
+        ([1, 2, 3, 4], {"n:1-2": [0, 4, 8], "n:2-3": [1, 5, 9], "n:3-4": [2, 3, 6, 7, 10, 11]}),
+        ([999, 1000, 1000, 1000], {"n:999-1000": list(range(12))}),  # no years
+        ([7, 7, 7, 7], {}),
+        ([1, 2, 3, "x"], {f"n:{value}": list(range(place, 12, 4)) for place, value in enumerate([1, 2, 3, "x"])}),
+        ([1, 1, "inf", "inf"], {"n:1": [0, 1, 4, 5, 8, 9], "n:inf": [2, 3, 6, 7, 10, 11]}),
+    ],
+)
+def test_numbers_become_decades_or_ranges_of_like_size(values, concepts) -> None:
+    rows = [[f"n:{values[item % 4]}"] for item in range(12)]
+    found = told(Attributes(AttributesSettings(least=1, most=1.0, bins=3)).find(world_of(rows), run=QUIET))
+    assert {key: items for key, (_, _, items) in found.items()} == concepts
+    if "n:1-2" in found:
+        assert found["n:1-2"][:2] == ("items with n from 1 to 2", "n from 1 to 2")
+    if "n:1980s" in found:
+        assert found["n:1980s"][:2] == ("items of the 1980s", "1980s")
+
+
+TEXTS = ["Two vampires, a vampire's kiss"] * 3 + ["One Vampire and <b>robots</b> at www.robots.example"] * 2
+TEXTS += ["A drama of robots"] * 2 + ["zebra"] + ["the and of"] * 4
+
+
+def test_words_of_texts_are_counted_by_their_singular_once_an_item() -> None:
+    rows = [["genre:Drama"]] * 12
+    settings = TermsSettings(least=2, least_share=0.0, most=0.5)
+    found = told(Terms(settings).find(world_of(rows, TEXTS), run=QUIET))
+    assert found["term:vampire"] == ("items about “vampire”", "vampire", [0, 1, 2, 3, 4])
+    assert found["term:robots"][2] == [3, 4, 5, 6]
+    assert not {"term:drama", "term:zebra", "term:the", "term:example", "term:www"} & set(found)
+    few = told(Terms(settings.model_copy(update={"least_share": 0.4})).find(world_of(rows, TEXTS), run=QUIET))
+    assert set(few) == {"term:vampire"}
+    few = told(Terms(settings.model_copy(update={"most": 0.4})).find(world_of(rows, TEXTS), run=QUIET))
+    assert "term:vampire" not in few
+    assert "term:robots" in few
+    assert len(Terms(settings.model_copy(update={"words": 1})).find(world_of(rows, TEXTS), run=QUIET)) == 1
+
+
+def test_how_far_a_word_divides_users_is_chi_square_a_user() -> None:
+    """Two of three users take items with the word only, one takes none; nobody takes anything of the last column."""
+    taken = [(0, 0), (0, 1), (1, 0), (1, 2), (2, 3), (2, 4)]
+    members = columns_of([(Concept("a:1", "", "text"), [0, 1, 2]), (Concept("a:2", "", "text"), [9])], 12).members
+    world = world_of(taken=taken)
+    share = 4 / 6
+    chi = (2 * 2 * (1 - share) ** 2 + 2 * share**2) / (share * (1 - share))
+    assert telling(world, members) == pytest.approx([chi / 3, 0.0])
+    assert telling(world_of(), members).tolist() == [0.0, 0.0]  # nobody took anything
+    texts = np.full((12, 2), np.nan, np.float32)
+    texts[:6] = [[1, 0], [0, 1], [1, 0], [-1, 0], [0, -1], [-1, 0]]
+    vectors = ItemWorld(world.table, ItemFeatures({"text": texts}), world.train)
+    assert telling(vectors, members) == pytest.approx([chi / 3 / 3, 0.0], abs=1e-6)  # of three pairs one is alike
+
+
+def test_groups_of_pictures_are_named_by_what_stands_out() -> None:
+    assert _standing_out(np.array([0.3, -2.0, 0.29, 0.1])) == ["cool", "bright"]
+    assert _standing_out(np.array([-0.4, 0.0, 0.9, -1.0])) == ["soft", "colourful"]
+    assert _standing_out(np.array([0.29, 0.1, -0.2, 0.0])) == []
+    assert _named(["dark", "cool"], ["horror", "war"]) == "dark, cool pictures, like those of horror and war"
+    assert _named([], []) == "pictures of one kind"
+    rows = [["genre:War", "year:1980", "brand:A1"] if item < 20 else ["genre:Love"] if item < 98 else None
+            for item in range(100)]  # fmt: skip
+    groups = [np.arange(20), np.arange(20, 100), np.array([0, 30, 31, 32, 33]), np.arange(10, 60)]
+    assert _about(world_of(rows, n=100), groups) == [["war"], [], [], []]
+
+
+# -- what interests are named by -----------------------------------------------------------------------------
+
+
+def test_an_interest_is_named_by_what_it_has_more_than_the_rest_and_than_popularity_gives() -> None:
+    """Of 40 items, 20 in the group: a is the group's, b its half, c everywhere, d one item, e like a."""
+    having = {"a": range(20), "b": range(10), "c": range(40), "d": [3], "e": range(19), "f": range(20, 40)}
+    found = columns_of([(Concept(f"k:{name}", "", "text"), list(items)) for name, items in having.items()], 200)
+    contrasts = Contrasts.of_counts(found, np.full(200, 5), ContrastSettings())
+    taken, group = History.of(range(40), 200), Group(np.arange(20))
+    assert distinguishing(contrasts, taken, group) == [0, 1]
+    assert distinguishing(contrasts, taken, group, most=1) == [0]
+    assert distinguishing(contrasts, taken, Group(np.arange(20, 40))) == [5]
+    whole = History.of(range(20), 200)
+    assert distinguishing(contrasts, whole, Group(np.arange(20))) == [0, 1]  # what c tells, a has told
+
+
+@pytest.mark.parametrize(("n_with", "named"), [(1, False), (2, True)])
+def test_one_item_names_no_interest(n_with, named) -> None:
+    found = columns_of([(Concept("k:a", "", "text"), list(range(n_with)))], 400)
+    contrasts = Contrasts.of_counts(found, np.full(400, 5), ContrastSettings())
+    assert bool(distinguishing(contrasts, History.of(range(12), 400), Group(np.arange(4)))) is named
+
+
+def test_interests_of_one_name_are_told_apart_by_an_example() -> None:
+    example = (Evidence(item_id="i1", title="Matrix, The (1999)"),)
+    same = [Interest(name="War", share=0.1, concepts=(), examples=one) for one in (example, example, (), example)]
+    assert [one.name for one in named_apart(same)] == ["War", "War, like The Matrix", "War", "War, like The Matrix"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "changes", "found"),
+    [
+        ((12, 18), {}, [18, 12]), ((5, 25), {}, [30]), ((6, 24), {}, [24, 6]), ((6, 24), {"least_share": 0.25}, [30]),
+        ((6, 24), {"least": 7}, [30]), ((8, 8, 14), {"most": 1}, [30]), ((8, 8, 14), {"clear": 0.99}, [30]),
+        ((8, 10, 12), {}, [12, 10, 8]), ((6, 5), {}, [11]), ((6, 6), {}, [6, 6]),
+    ],
+)  # fmt: skip
+def test_groups_have_enough_items_and_stand_apart(sizes, changes, found) -> None:
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    rows = unit_rows(4 * np.eye(8)[group] + 0.3 * rng.normal(size=(len(group), 8)))
+    groups = divide(rows, InterestSettings(**changes), rng)
+    assert [len(one.places) for one in groups] == found
+    for one in groups:  # nearest to the middle first
+        near = rows[one.places] @ rows[one.places].mean(axis=0)
+        assert (np.diff(near) <= 1e-6).all()

@@ -10,7 +10,7 @@ from recsys.core.runtime import Run
 from recsys.core.values import ItemFeatures, Query
 from recsys.evaluation.evaluator import evaluate, make_validator
 from recsys.evaluation.task import EvaluationSettings
-from recsys.profiles.rerank import SoftReranker
+from recsys.profiles.rerank import SoftReranker, _standard
 from recsys.profiles.soft_tokens import SoftTokens, SoftTokenSettings
 
 SETTINGS = EvaluationSettings(ks=(5, 20), metric="ndcg@5", resamples=100)
@@ -87,3 +87,41 @@ def test_trying_weights_reads_titles_once(world, soft) -> None:
     read = soft.titles.read
     one.with_weight(0.5).score(asked)
     assert soft.titles.read == read
+
+
+class Known:
+    """Stands for a base with given scores and soft tokens with given preferences, and counts what is read."""
+
+    def __init__(self, values: list[list[float]]) -> None:
+        self.values, self.asked = np.array(values, np.float32), []
+
+    def score(self, query: Query) -> np.ndarray:
+        return self.values
+
+    def scores(self, histories, items) -> np.ndarray:
+        self.asked.append(items.tolist())
+        return np.array([[-float(item) for item in row] for row in items])  # the smallest number is liked best
+
+
+@pytest.mark.parametrize(("weight", "after"), [(0.0, [9, 6, 7, 8, 0]), (0.5, [9, 6, 7, 8, 0]), (2.0, [9, 8, 7, 6, 0])])
+def test_scores_of_the_top_are_handed_out_in_the_new_order(weight, after) -> None:
+    base = Known([[9, 6, 7, 8, 0]])
+    asked = Query.of_histories([[0]], 5)
+    found = SoftReranker(base, base, top=3, weight=weight).score(asked)
+    assert found.tolist() == [after]  # item 0 is of the history, 4 is not of the top
+    assert base.asked == ([] if weight == 0 else [[[3, 2, 1]]])
+    assert SoftReranker(base, base).score(asked.take(np.zeros(0, np.int64))).shape == base.values.shape
+
+
+def test_the_smallest_of_equally_good_weights_is_chosen() -> None:
+    class Valid:
+        metric = "m"
+
+        def __call__(self, one) -> dict[str, float]:
+            return {"m": {0.0: 0.1, 0.5: 0.3, 1.0: 0.3}[one.weight]}
+
+    assert SoftReranker(Noise(), None).chosen(Valid(), (1.0, 0.5)).weight == 0.5
+
+
+def test_rows_in_standard_deviations() -> None:
+    np.testing.assert_allclose(_standard(np.array([[1.0, 3.0], [2.0, 2.0]])), [[-1, 1], [0, 0]])

@@ -10,6 +10,7 @@ from profiles.lm import tiny, titled
 from recsys.core.errors import ConfigError, DataError
 from recsys.core.runtime import Run
 from recsys.core.values import Histories, Interactions, ItemFeatures
+from recsys.profiles.first_order import Slopes, regress
 from recsys.profiles.preference import (
     Examples,
     first_held_out,
@@ -20,7 +21,9 @@ from recsys.profiles.preference import (
     strangers,
     wins,
 )
+from recsys.profiles.projector import Projector
 from recsys.profiles.soft_tokens import SoftTokens, SoftTokenSettings
+from recsys.profiles.user_vectors import UserSpace
 
 from worlds import split_of
 
@@ -278,3 +281,124 @@ def test_shuffled_histories_are_as_long_and_of_others(world) -> None:
     assert (taken[found.items] > 0).all()
     blocks = [np.unique(found[row] % 4) for row in range(20)]
     assert np.mean([len(one) for one in blocks]) > 3  # of all tastes, where a user's own items are of one
+
+
+def test_last_and_first_steps_by_hand() -> None:
+    user, item = np.array([0, 0, 0, 1, 2, 2], np.int32), np.array([4, 3, 2, 1, 0, 1], np.int32)
+    train = Interactions(user, item, 4, 5, timestamp=np.arange(6))
+    steps = last_steps(train, 5)
+    assert [steps.histories[row].tolist() for row in range(3)] == [[4], [4, 3], [0]]
+    assert (steps.items.tolist(), steps.users.tolist()) == ([3, 2, 1], [0, 0, 2])
+    held = Interactions(
+        np.array([1, 1, 3], np.int32), np.array([4, 0, 2], np.int32), 4, 5, timestamp=np.array([2, 1, 1])
+    )
+    first = first_held_out(train, held)
+    assert (first.items.tolist(), first.users.tolist()) == ([0], [1])  # nothing is known of user 3
+    assert first.histories[0].tolist() == [1]
+    taken = steps.take(np.array([2, 0]))
+    assert (len(taken), taken.items.tolist(), taken.histories[0].tolist()) == (2, [1, 3], [0])
+
+
+def test_too_few_others_are_refused_and_just_enough_are_all_taken() -> None:
+    train = Interactions(np.array([0, 0, 1, 1, 1], np.int32), np.array([0, 1, 0, 2, 3], np.int32), 2, 6)
+    examples = Examples(train.histories.take(np.array([0])), np.array([1]), np.array([0]))
+    found = popularity_matched(train, examples, 2, train, np.random.default_rng(0))
+    assert sorted(found[0].tolist()) == [2, 3]  # 4 and 5 were never taken
+    with pytest.raises(DataError, match="2 items are left, and 3 are wanted"):
+        popularity_matched(train, examples, 3, train, np.random.default_rng(0))
+
+
+def test_the_hundred_nearest_by_popularity_are_drawn_from() -> None:
+    counts = np.repeat([1, 40], [150, 150])
+    item = np.repeat(np.arange(300), counts).astype(np.int32)
+    user = np.concatenate([np.arange(n) for n in counts]).astype(np.int32)
+    train = Interactions(user, item, 41, 300)
+    nobody = Interactions(user[:0], item[:0], 41, 300)
+    examples = Examples(train.histories.take(np.array([0, 1])), np.array([200, 7]), np.array([0, 1]))
+    found = popularity_matched(train, examples, 80, nobody, np.random.default_rng(0))
+    assert (found[0] >= 150).all()
+    assert (found[1] < 150).all()
+
+
+@pytest.mark.parametrize(("n", "size", "sizes"), [(0, 4, []), (1, 4, []), (2, 4, [2]), (4, 4, [4]), (11, 4, [4, 4])])
+def test_few_rows_make_one_batch_or_none(n, size, sizes) -> None:
+    batches = list(matched_batches(np.ones(20), np.arange(n), size, np.random.default_rng(0)))
+    assert [len(one) for one in batches] == sizes
+
+
+def test_strangers_and_wins_at_their_ends() -> None:
+    assert strangers(1, np.random.default_rng(0)).tolist() == [0]
+    assert len(strangers(0, np.random.default_rng(0))) == 0
+    assert {tuple(strangers(2, np.random.default_rng(seed))) for seed in range(9)} == {(1, 0)}
+    drawn = np.array([strangers(3, np.random.default_rng(seed)) for seed in range(99)])
+    assert [set(column) for column in drawn.T.tolist()] == [{1, 2}, {0, 2}, {0, 1}]
+    assert wins(np.array([[1.0, 1.0], [2.0, 1.0], [0.0, 1.0]])).tolist() == [0.5, 1.0, 0.0]
+
+
+def test_histories_lie_at_the_mean_of_their_items_and_of_the_latest() -> None:
+    rows = np.array([[1.0, 0.0], [0.0, 2.0], [0.0, 4.0]], np.float32)
+    space = UserSpace(rows, 1, np.array([0, 1, 0, 0], np.float32), np.array([1, 2, 1, 4], np.float32))
+    found = space(Histories.of([[0, 1, 2], []], 3))
+    np.testing.assert_allclose(found, [[1 / 3, (2 - 1) / 2, 0, 4 / 4], [0, 0, 0, 0]], atol=1e-6)
+    assert space.dim == 4
+    again = UserSpace.restored(space.state())
+    np.testing.assert_array_equal(again(Histories.of([[2, 0]], 3)), space(Histories.of([[2, 0]], 3)))
+    train = Interactions(np.array([0, 0, 1], np.int32), np.array([0, 1, 1], np.int32), 3, 2)
+    made = UserSpace.of(train, ItemFeatures(), dim=2, lately=1, vectors=np.array([[3.0, 0], [0, 5]]), run=Run())
+    np.testing.assert_array_equal(made.rows, np.eye(2))  # of length 1
+    np.testing.assert_allclose(made.mean, [0.25, 0.75, 0, 1])  # of the two users who took anything
+    np.testing.assert_allclose(made.deviation, [0.25, 0.25, 1e-6, 1e-6])
+
+
+def test_tokens_begin_as_words_and_move_by_a_share_of_a_word() -> None:
+    start = torch.tensor([[1.0, -1.0], [2.0, -2.0], [0.0, 0.0]])  # a prefix and two tokens of width 2
+    made = Projector(3, SoftTokenSettings(tokens=2, prefix=1), start)
+    users, weights = torch.eye(3), torch.arange(12.0).reshape(3, 4)
+    made.begin(weights, users, 0.1, 7.0)
+    length, word = (weights**2).mean() ** 0.5, (10 / 6) ** 0.5
+    with torch.no_grad():
+        moved = made(users) - start
+    assert torch.equal(moved[:, 0], torch.zeros(3, 2))  # the prefix is the same for all
+    torch.testing.assert_close(moved[:, 1:].reshape(3, 4), 0.1 * word * weights / length)
+    assert float(made.temperature) == pytest.approx(float(0.1 * word / length * 7.0))
+
+
+def test_slopes_are_centred_of_mean_length_one_and_lead_back() -> None:
+    raw = np.random.default_rng(0).normal(size=(30, 2, 3)).astype(np.float32) * [1, 1, 5]
+    slopes = Slopes.of(np.arange(30), raw.astype(np.float32), 0.1)
+    rows, flat = slopes.rows.numpy(), raw.reshape(30, 6) - raw.reshape(30, 6).mean(axis=0)
+    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-5)
+    assert np.linalg.norm(rows, axis=1).mean() == pytest.approx(1.0, abs=1e-4)
+    # a product with a row, times the unit, is what a move does to the log-likelihood
+    wish = np.random.default_rng(1).normal(size=rows.shape[1]).astype(np.float32)
+    np.testing.assert_allclose(rows @ wish * slopes.unit, flat @ (wish @ slopes.back.numpy()), rtol=1e-3, atol=1e-4)
+    sizes = np.linalg.svd(rows, compute_uv=False)
+    raw_sizes = np.linalg.svd(flat, compute_uv=False)
+    gain = 1 / np.sqrt(raw_sizes**2 + (0.1 * raw_sizes[0]) ** 2)
+    np.testing.assert_allclose(sizes / sizes[0], np.sort(raw_sizes * gain)[::-1] / (raw_sizes * gain).max(), rtol=1e-3)
+
+
+def test_the_first_order_learns_what_popularity_does_not_tell() -> None:
+    """Two kinds of users take two kinds of items; item 4 has no slope, and most take item 0."""
+    users = np.array([[1.0, 0.0]] * 40 + [[0.0, 1.0]] * 40, np.float32)
+    items = np.array([1, 2] * 20 + [0, 3] * 20)
+    slopes = Slopes(np.arange(4), torch.tensor([[1.0], [-1.0], [-1.0], [1.0]]), torch.tensor([[2.0, 0.0]]), 1.0)
+    seen = []
+
+    def check(scores) -> float:
+        seen.append(scores(np.eye(2, dtype=np.float32), np.array([[0, 1, 4], [0, 1, 4]])))
+        return -float(len(seen))  # the first look is the best
+
+    settings = {"steps": 120, "rate": 0.1, "decay": 0.0, "run": Run()}
+    first = regress(users, items, slopes, np.array([90, 1, 1, 1, 1]), check=check, **settings)
+    last = regress(users, items, slopes, np.array([90, 1, 1, 1, 1]), check=None, **settings)
+    assert len(seen) == 3  # after 50, 100 and 120 steps
+    assert first.shape == last.shape == (2, 2)
+    assert last[0, 0] < first[0, 0] < 0
+    assert (last[:, 1] == 0).all()
+    for scores in seen:
+        assert scores[0, 0] < 0 < scores[0, 1]
+        np.testing.assert_allclose(scores[:, 2], 0.0)  # nothing is known of an item without a slope
+    assert float(first[0, 0]) == pytest.approx(2 * seen[0][0, 0], rel=1e-5)
+    held = regress(users, items, slopes, np.array([90, 1, 1, 1, 1]), check=None, **settings | {"decay": 10.0})
+    assert abs(held[0, 0]) < abs(last[0, 0]) / 3

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from recsys.core.runtime import Run
 from recsys.profiles.llm import make_language_model
+from recsys.profiles.llm.backends import openai
 from recsys.profiles.llm.protocol import LanguageModelError, ask
 
 from waiting import LONG
@@ -190,6 +192,35 @@ def test_answers_before_a_failure_are_given(server) -> None:
         collect()
     assert {0, 1, 2} <= found.keys()
     assert 3 not in found
+
+
+def test_who_wants_no_more_answers_asks_no_more(server, monkeypatch) -> None:
+    over = threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def __exit__(self, *error) -> bool | None:
+            over.set()
+            return super().__exit__(*error)
+
+    def reply(body: dict, n: int):
+        if n > 1:
+            over.wait(LONG)
+        return good("fine")
+
+    monkeypatch.setattr(openai, "ThreadPoolExecutor", Pool)
+    server.reply = reply
+    answers = server.model(concurrency=1).answers([f"p{n}" for n in range(9)], max_tokens=9, seed=None, run=Run())
+    next(answers)
+    answers.close()
+    assert len(server.asked) <= 2  # one more may have been under way
+
+
+def test_an_address_is_part_of_the_identity() -> None:
+    told = {"model": "m", "temperature": 0.5}
+    for url, name in (("http://a.example:80/v1/", "a.example:80/v1"), ("http://A.example/v1", "a.example/v1")):
+        assert make_language_model("openai", {"base_url": url, **told}).identity() == f"{name} m (0.5)"
+    with pytest.raises(LanguageModelError, match="Such as http://localhost"):
+        make_language_model("openai", {"base_url": "http://a:port/v1", **told}).identity()
 
 
 def test_nobody_there_is_an_error_and_so_is_a_wrong_address() -> None:
