@@ -63,8 +63,6 @@ class Mutation:
         for file in {one.file for one in self.sample}:  # a plug-in is imported when it is used first: too late for us
             importlib.import_module(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
         functions = defaultdict(list)
-        for file in {mutant.file for mutant in self.sample}:  # what is imported later could not be replaced
-            importlib.import_module(".".join(Path(file).with_suffix("").parts))
         for one in gc.get_objects():
             if issubclass(type(one), FunctionType):  # isinstance would ask proxies, whose warnings are errors
                 functions[one.__code__.co_filename].append(one)
