@@ -282,6 +282,12 @@ class Shop:
     def erase(self, user_id: str) -> int:
         return 3
 
+    def edit(self, user_id: str, edits: list[str], made_from: int | None) -> dict:
+        return {"user_id": user_id, "edits": edits}
+
+    def undo(self, user_id: str, again: bool) -> dict:
+        return {"user_id": user_id, "again": again}
+
 
 class TestOffers:
     @pytest.fixture
@@ -310,6 +316,14 @@ class TestOffers:
         assert client.get("/v1/export", params={"user_id": "u1"}).json()["profile"] == {"of": "u1"}
         erased = client.delete("/v1/users", params={"user_id": "u1"}).json()["erased"]
         assert erased == {"profile_versions": 3, "events": 0}
+
+    @pytest.mark.parametrize(("path", "more"), [("profile", {"edits": ["raise genre:G1"]}), ("profile/undo", {})])
+    def test_who_edits_a_profile_is_looked_up_anew(self, client, path, more) -> None:
+        people = client.app.app.state.recsys.service.people
+        listed(client)
+        assert people.kept("u1") is not None
+        assert client.post(f"/v1/{path}", json={"user_id": "u1", **more}).json()["user_id"] == "u1"
+        assert people.kept("u1") is None
 
     def test_what_computes_takes_turns_and_too_many_are_refused(self, client, shop) -> None:
         ask = lambda _: client.get("/v1/search", params={"q": "x"})  # noqa: E731
@@ -344,12 +358,13 @@ class TestPeople:
         ("method", "path", "more"),
         [
             ("GET", "user", {}), ("GET", "export", {}), ("GET", "profile", {}), ("DELETE", "users", {}),
+            ("DELETE", "feedback", {"number": 1}),
             ("POST", "profile", {"edits": ["more genre:G1"]}), ("POST", "profile/undo", {}),
             ("POST", "visuals", {"item_id": "i1"}), ("POST", "feedback", {"item_id": "i1", "kind": "like"}),
         ],
     )  # fmt: skip
     def test_of_nobody_nothing_is_told_or_kept(self, client, method, path, more) -> None:
-        body = {"json": {"user_id": "nope", **more}} if method == "POST" else {"params": {"user_id": "nope"}}
+        body = {"json": {"user_id": "nope", **more}} if method == "POST" else {"params": {"user_id": "nope", **more}}
         assert "nobody of that id" in fault(client.request(method, f"/v1/{path}", **body), 404)["cause"]
 
     def test_users_are_created_once(self, client) -> None:

@@ -68,6 +68,7 @@ def test_products_of_vectors_of_all_lengths_are_found() -> None:
     queries = rng.normal(size=(50, 24)).astype(np.float32)
     index = ItemIndex(vectors)
     index.width = 256
+    assert index.width == 256
     exact = np.argsort(-(queries @ vectors.T), axis=1)[:, :20]
     share = [np.isin(one, two).mean() for one, two in zip(exact, index.search(queries, 20), strict=True)]
     assert np.mean(share) > 0.97
@@ -91,6 +92,16 @@ def test_lists_are_the_exact_ones_new_items_included(two, world) -> None:
     assert all(told(near))
     assert "new" in ids
     assert not ids & {"gone", "odd"}
+
+
+def test_the_index_is_asked_for_those_whom_it_can_answer(two, world, monkeypatch: pytest.MonkeyPatch) -> None:
+    near, asked = two[1], []
+    search = near.shortlist.index.search
+    monkeypatch.setattr(near.shortlist.index, "search", lambda rows, k: asked.append(len(rows)) or search(rows, k))
+    allowed = np.ones(world.train.n_items, dtype=bool)
+    wishes = [Wish(person(world, 1), 4), Wish(person(world, 2), 4, allowed), Wish(person(world, 3), 4)]
+    near.answer(wishes, FreshItems(world.train.n_items))
+    assert asked == [2]
 
 
 def test_what_the_index_cannot_answer_is_answered_exactly(two, world) -> None:

@@ -339,6 +339,8 @@ def test_whoever_a_ranker_does_not_know_is_told_that_the_list_is_popular(ease: E
     one = Person(np.array([1, 5]), np.array([1, 5]))
     line = engine.answer([Wish(one, k=1)], FreshItems(world.train.n_items))[0][0]
     assert [reason.kind for reason in line.reasons] == ["popularity"]
+    counts = np.where(np.isin(np.arange(world.train.n_items), one.seen), -1, world.train.item_counts)
+    assert (line.score, world.train.item_counts[int(line.item_id[1:])]) == (counts.max(), counts.max())
 
 
 # -- through the service: what is promised is what hiding gives ----------------------------------------------
